@@ -1,0 +1,170 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from speaq_hf.scene_graph import SceneGraph
+
+
+ID2LABEL = {0: "man", 1: "horse", 2: "hat"}
+ID2PREDICATE = {0: "riding", 1: "wearing"}
+OBJECT_FIELDS = ("boxes", "labels", "scores")
+RELATION_FIELDS = ("relations", "relation_scores", "predicate_probabilities", "query_indices")
+
+
+def make_graph(num_objects: int = 4, num_relations: int = 5, seed: int = 0) -> SceneGraph:
+    generator = torch.Generator().manual_seed(seed)
+    relations = torch.randint(0, max(num_objects, 1), (num_relations, 2), generator=generator)
+    predicates = torch.randint(0, 2, (num_relations, 1), generator=generator)
+    return SceneGraph(
+        boxes=torch.rand(num_objects, 4, generator=generator) * 100,
+        labels=torch.randint(0, 3, (num_objects,), generator=generator),
+        scores=torch.rand(num_objects, generator=generator),
+        relations=torch.cat([relations, predicates], dim=1),
+        relation_scores=torch.rand(num_relations, generator=generator).sort(descending=True).values,
+        predicate_probabilities=torch.rand(num_relations, 3, generator=generator).softmax(-1),
+        query_indices=torch.arange(num_relations),
+        image_size=(100, 120),
+        id2label=ID2LABEL,
+        id2predicate=ID2PREDICATE,
+    )
+
+
+def riding_scene() -> SceneGraph:
+    """man 0 rides horse 1 and wears hat 2; man 3 stands alone."""
+    return SceneGraph(
+        boxes=[[0, 0, 10, 10], [0, 5, 20, 20], [2, 0, 6, 2], [30, 0, 40, 20]],
+        labels=[0, 1, 2, 0],
+        scores=[0.9, 0.8, 0.7, 0.6],
+        relations=[[0, 1, 0], [0, 2, 1]],
+        relation_scores=[0.5, 0.25],
+        predicate_probabilities=[[0.7, 0.2, 0.1], [0.2, 0.4, 0.4]],
+        query_indices=[7, 3],
+        image_size=(24, 48),
+        id2label=ID2LABEL,
+        id2predicate=ID2PREDICATE,
+    )
+
+
+def assert_same(a: SceneGraph, b: SceneGraph) -> None:
+    for name in OBJECT_FIELDS + RELATION_FIELDS:
+        left, right = getattr(a, name), getattr(b, name)
+        assert left.dtype == right.dtype and left.shape == right.shape and torch.equal(left, right), name
+    assert (a.image_size, a.id2label, a.id2predicate) == (b.image_size, b.id2label, b.id2predicate)
+
+
+@settings(max_examples=50, deadline=None)
+@given(num_objects=st.integers(1, 6), num_relations=st.integers(0, 8), seed=st.integers(0, 999))
+def test_json_round_trip_is_exact(num_objects, num_relations, seed):
+    graph = make_graph(num_objects, num_relations, seed)
+    assert_same(SceneGraph.from_dict(json.loads(json.dumps(graph.to_dict()))), graph)
+
+
+def test_empty_graph_keeps_shapes_through_json():
+    empty = SceneGraph.from_annotation([], [], [], (1, 1), ID2LABEL, ID2PREDICATE)
+    assert empty.boxes.shape == (0, 4) and empty.relations.shape == (0, 3)
+    assert empty.predicate_probabilities.shape == (0, 3)
+    assert len(empty) == 0 and empty.triplets() == [] and len(empty.top(5)) == 0
+    assert_same(SceneGraph.from_dict(json.loads(json.dumps(empty.to_dict()))), empty)
+
+
+def test_triplets_name_the_parts_and_keep_the_order():
+    first, second = riding_scene().triplets()
+    assert (first.subject, first.predicate, first.object) == ("man", "riding", "horse")
+    assert (second.subject, second.predicate, second.object) == ("man", "wearing", "hat")
+    assert first.score == 0.5 and second.object_score == pytest.approx(0.7)
+    assert first.object_box == (0.0, 5.0, 20.0, 20.0)
+    assert str(first) == "man riding horse (0.50)"
+
+
+@settings(max_examples=50, deadline=None)
+@given(num_objects=st.integers(1, 6), num_relations=st.integers(0, 8), k=st.integers(0, 10), seed=st.integers(0, 999))
+def test_top_is_a_prefix_and_drops_idle_objects(num_objects, num_relations, k, seed):
+    graph = make_graph(num_objects, num_relations, seed)
+    top = graph.top(k)
+    assert top.triplets() == graph.triplets()[:k]
+    assert sorted(set(top.relations[:, :2].flatten().tolist())) == list(range(len(top.boxes)))
+    assert len(graph.top(k, keep_isolated=True).boxes) == num_objects
+
+
+def test_filter_by_predicate_renumbers_and_carries_every_field():
+    kept = riding_scene().filter(predicates=["wearing"])
+    assert kept.relations.tolist() == [[0, 1, 1]]
+    assert kept.labels.tolist() == [0, 2]
+    assert kept.query_indices.tolist() == [3]
+    assert kept.predicate_probabilities[0].tolist() == pytest.approx([0.2, 0.4, 0.4])
+
+
+def test_filter_by_label_needs_both_ends():
+    graph = riding_scene()
+    assert [str(t) for t in graph.filter(labels=["man", 2]).triplets()] == ["man wearing hat (0.25)"]
+    assert len(graph.filter(labels=["man"]).boxes) == 0
+    assert graph.filter(labels=["man"], keep_isolated=True).scores.tolist() == pytest.approx([0.9, 0.6])
+    assert len(graph.filter(labels=[])) == 0
+
+
+def test_filter_by_scores():
+    graph = riding_scene()
+    assert len(graph.filter(min_score=0.5)) == 1
+    assert len(graph.filter(min_object_score=0.75)) == 1
+    assert len(graph.filter()) == 2 and len(graph.filter().boxes) == 3
+
+
+def test_filter_names_what_it_does_not_know():
+    with pytest.raises(ValueError, match=r"`labels` \['unicorn'\]"):
+        riding_scene().filter(labels=["man", "unicorn"])
+    with pytest.raises(ValueError, match="got the string 'riding'"):
+        riding_scene().filter(predicates="riding")
+    with pytest.raises(ValueError, match="at least 0, got -1"):
+        riding_scene().top(-1)
+
+
+def test_annotation_becomes_a_certain_graph():
+    boxes, labels = np.array([[0, 0, 4, 4], [2, 2, 8, 8]], dtype=np.float64), np.array([0, 1])
+    graph = SceneGraph.from_annotation(boxes, labels, [[0, 1, 0]], (10, 10), ID2LABEL, {"0": "riding", "1": "on"})
+    assert graph.scores.tolist() == [1, 1] and graph.relation_scores.tolist() == [1]
+    assert graph.predicate_probabilities.tolist() == [[1, 0, 0]]
+    assert graph.query_indices.tolist() == [-1]
+
+
+def test_repr_is_short_and_says_what_is_in_it():
+    text = repr(riding_scene())
+    assert text == ("SceneGraph(4 objects, 2 relations, image 24x48: man riding horse (0.50), man wearing hat (0.25))")
+    assert len(repr(make_graph(30, 300))) < 200
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error", "message"),
+    [
+        ("boxes", torch.zeros(4, 3), ValueError, r"`boxes` must have shape \(n, 4\), got \(4, 3\)"),
+        ("labels", [0, 1], ValueError, "`labels` has 2 rows but `boxes` has 4"),
+        ("labels", [0, 1, 2, 9], ValueError, "`labels` row 3 is 9, which is not in `id2label`"),
+        ("labels", [0.0, 1.0, 2.0, 0.5], TypeError, "`labels` must hold integers"),
+        ("relations", [[0, 1, 0], [0, 4, 1]], ValueError, r"row 1 is \[0, 4\], but there are 4 objects"),
+        ("relations", [[0, 1, 0], [-1, 2, 1]], ValueError, r"row 1 is \[-1, 2\]"),
+        ("relations", [[0, 1, 2], [0, 2, 1]], ValueError, "row 0 is 2, which is not in `id2predicate`"),
+        ("relation_scores", [], ValueError, "`relation_scores` has 0 rows but `relations` has 2"),
+        ("predicate_probabilities", torch.zeros(2, 2), ValueError, r"must have shape \(n, 3\), got \(2, 2\)"),
+        ("image_size", (3, 24, 48), ValueError, r"must be \(height, width\)"),
+        ("id2predicate", {0: "riding", 2: "wearing"}, ValueError, "without gaps"),
+    ],
+)
+def test_malformed_field_is_named(field, value, error, message):
+    with pytest.raises(error, match=message):
+        SceneGraph.from_dict(riding_scene().to_dict() | {field: value})
+
+
+def test_from_dict_names_missing_and_unknown_fields():
+    fields = riding_scene().to_dict()
+    del fields["scores"]
+    with pytest.raises(ValueError, match=r"missing fields \['scores'\], unknown fields \['score'\]"):
+        SceneGraph.from_dict(fields | {"score": []})
+
+
+def test_tensors_leave_the_graph_of_gradients():
+    boxes = torch.rand(2, 4, requires_grad=True)
+    graph = SceneGraph.from_annotation(boxes.to(torch.bfloat16), [0, 1], [], (10, 10), ID2LABEL, ID2PREDICATE)
+    assert not graph.boxes.requires_grad and graph.boxes.dtype == torch.float32
