@@ -1,0 +1,275 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Configuration of SpeaQ (arXiv 2403.17709) and of its baseline Iterative SGG (NeurIPS 2022)."""
+
+import math
+from typing import Any, Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from .vg150 import VG150_OBJECTS, VG150_PREDICATE_COUNTS, VG150_PREDICATES
+
+
+@strict
+class SpeaQConfig(PreTrainedConfig):
+    r"""
+    Configuration of [`SpeaQModel`] and [`SpeaQForSceneGraphGeneration`]. The defaults are the published SpeaQ on VG150
+    with a ResNet-101; [`SpeaQConfig.iterative_sgg`] gives the published baseline, Iterative SGG.
+
+    Args:
+        backbone_config (`PreTrainedConfig` or `dict`, *optional*):
+            Any backbone `AutoBackbone` can build; its last feature map is used. Defaults to ResNet-101.
+        freeze_backbone_stages (`int`, *optional*, defaults to 2):
+            How many of the backbone's first stages are not trained; the stem counts as one.
+        freeze_batch_norm (`bool`, *optional*, defaults to `True`):
+            Whether the backbone's batch norms keep their statistics and affine parameters. Set it to `False` only to
+            train a backbone from random weights.
+        d_model (`int`, *optional*, defaults to 256): Width of the transformer.
+        encoder_layers (`int`, *optional*, defaults to 6): Number of encoder layers.
+        decoder_layers (`int`, *optional*, defaults to 6): Layers L of each of the three decoders.
+        encoder_attention_heads (`int`, *optional*, defaults to 8): Attention heads in the encoder.
+        decoder_attention_heads (`int`, *optional*, defaults to 8): Attention heads in the decoders.
+        encoder_ffn_dim (`int`, *optional*, defaults to 2048): Width of the encoder's feed-forward layers.
+        decoder_ffn_dim (`int`, *optional*, defaults to 2048): Width of the decoders' feed-forward layers.
+        dropout (`float`, *optional*, defaults to 0.1): Dropout on every residual branch.
+        attention_dropout (`float`, *optional*, defaults to 0.1): Dropout on attention probabilities.
+        activation_dropout (`float`, *optional*, defaults to 0.1): Dropout inside feed-forward layers.
+        activation_function (`str`, *optional*, defaults to `"relu"`): Activation of the feed-forward layers.
+        num_object_queries (`int`, *optional*, defaults to 300): Subject queries and object queries, N each.
+        relation_query_multiplier (`int`, *optional*, defaults to 2):
+            Relation queries per subject query, m; there are R = m·N relation queries.
+        id2predicate (`dict[int, str]`, *optional*): Predicate names, 0-based. Defaults to VG150's 50 predicates.
+        predicate2id (`dict[str, int]`, *optional*): The inverse of `id2predicate`.
+        assignment (`"one_to_one"`, `"static"` or `"dynamic"`, *optional*, defaults to `"dynamic"`):
+            Relation queries per target: one, `assignment_topk`, or as many as the quality of the predictions earns
+            (Quality-Aware Multi-Assignment, SpeaQ section 3.3).
+        assignment_topk (`int`, *optional*, defaults to 4): Copies of a target, or their upper bound.
+        assignment_quality (`"max"`, `"min"`, `"geometric_mean"` or `"mean"`, *optional*, defaults to `"max"`):
+            How the IoUs of subject and object become one quality.
+        assignment_predicate_weight (`float`, *optional*, defaults to -0.5):
+            Weight of the target predicate's probability in the quality; `None` leaves it out.
+        match_per_layer (`bool`, *optional*, defaults to `True`):
+            Whether every decoder layer is matched on its own or one matching on the summed costs serves all.
+        num_query_groups (`int`, *optional*, defaults to 4):
+            Groups of Groupwise Query Specialization (SpeaQ section 3.2); 1 switches it off.
+        group_predicate_counts (`list`, *optional*):
+            Frequency of each predicate from which the groups are cut. Defaults to VG's raw counts for VG150's
+            predicates, else to `predicate_counts`.
+        predicate_counts (`list`, *optional*):
+            Training frequency of each predicate, for the class weights of the predicate loss. `None` weighs all alike.
+        predicate_class_weights (`list`, *optional*):
+            Explicit class weights, background last (P+1); they win over `predicate_counts`.
+        predicate_reweight_alpha (`float`, *optional*, defaults to 0.07): α of the class weights, see `loss_speaq.py`.
+        predicate_reweight_beta (`float`, *optional*, defaults to 0.75): β of the class weights.
+        class_cost (`float`, *optional*, defaults to 1): Weight of the class probabilities in the matching cost.
+        bbox_cost (`float`, *optional*, defaults to 5): Weight of the L1 distances in the matching cost.
+        giou_cost (`float`, *optional*, defaults to 2): Weight of the generalized IoUs in the matching cost.
+        class_loss_coefficient (`float`, *optional*, defaults to 1): Weight of the subject and object class losses.
+        bbox_loss_coefficient (`float`, *optional*, defaults to 5): Weight of the L1 box losses.
+        giou_loss_coefficient (`float`, *optional*, defaults to 2): Weight of the generalized IoU losses.
+        predicate_loss_coefficient (`float`, *optional*, defaults to 1): Weight of the predicate loss.
+        eos_coefficient (`float`, *optional*, defaults to 0.1): Class weight of "no object".
+        predicate_eos_coefficient (`float`, *optional*, defaults to 0.1): Class weight of "no relation".
+        auxiliary_loss (`bool`, *optional*, defaults to `True`): Whether the earlier decoder layers are trained too.
+        loss_weight_scope (`"all"` or `"relation_matched"`, *optional*, defaults to `"all"`):
+            What an example's `loss_weight` scales: every loss term, or (as the published code for mixed training
+            does) only the relation terms of matched queries.
+
+    Raises:
+        ValueError: When fields contradict each other; the message names them.
+
+    Example:
+
+    ```python
+    >>> from speaq_hf import SpeaQConfig
+
+    >>> config = SpeaQConfig(num_object_queries=100)
+    >>> config.num_relation_queries, config.num_predicates
+    (200, 50)
+    >>> SpeaQConfig.iterative_sgg().assignment
+    'one_to_one'
+
+    ```
+    """
+
+    model_type = "speaq"
+    sub_configs_defaults = {
+        "backbone_config": SubConfigSpec(
+            config_class=AutoConfig,
+            model_type="resnet",
+            init_kwargs={"depths": [3, 4, 23, 3], "out_features": ["stage4"]},
+        )
+    }
+    attribute_map = {
+        "hidden_size": "d_model",
+        "num_hidden_layers": "encoder_layers",
+        "num_attention_heads": "encoder_attention_heads",
+    }
+
+    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
+    freeze_backbone_stages: int = 2
+    freeze_batch_norm: bool = True
+    d_model: int = 256
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    encoder_attention_heads: int = 8
+    decoder_attention_heads: int = 8
+    encoder_ffn_dim: int = 2048
+    decoder_ffn_dim: int = 2048
+    dropout: float | int = 0.1
+    attention_dropout: float | int = 0.1
+    activation_dropout: float | int = 0.1
+    activation_function: str = "relu"
+    num_object_queries: int = 300
+    relation_query_multiplier: int = 2
+    id2predicate: dict[int, str] | dict[str, str] | None = None
+    predicate2id: dict[str, int] | None = None
+    assignment: Literal["one_to_one", "static", "dynamic"] = "dynamic"
+    assignment_topk: int = 4
+    assignment_quality: Literal["max", "min", "geometric_mean", "mean"] = "max"
+    assignment_predicate_weight: float | int | None = -0.5
+    match_per_layer: bool = True
+    num_query_groups: int = 4
+    group_predicate_counts: list[int] | list[float] | None = None
+    predicate_counts: list[int] | list[float] | None = None
+    predicate_class_weights: list[float] | list[int] | None = None
+    predicate_reweight_alpha: float | int = 0.07
+    predicate_reweight_beta: float | int = 0.75
+    class_cost: float | int = 1
+    bbox_cost: float | int = 5
+    giou_cost: float | int = 2
+    class_loss_coefficient: float | int = 1
+    bbox_loss_coefficient: float | int = 5
+    giou_loss_coefficient: float | int = 2
+    predicate_loss_coefficient: float | int = 1
+    eos_coefficient: float | int = 0.1
+    predicate_eos_coefficient: float | int = 0.1
+    auxiliary_loss: bool = True
+    loss_weight_scope: Literal["all", "relation_matched"] = "all"
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.id2label is None and kwargs.get("num_labels") is None:
+            self.id2label = dict(enumerate(VG150_OBJECTS))
+        self._complete_predicates()
+        super().__post_init__(**kwargs)
+        self.label2id = {name: index for index, name in self.id2label.items()}
+        # Called here rather than as `validate_*` hooks, whose errors are not `ValueError`s.
+        self._check_sizes()
+        self._check_vocabularies()
+        self._check_predicate_lists()
+        self._check_assignment()
+        self._check_rates()
+
+    def _complete_predicates(self) -> None:
+        names = dict(enumerate(VG150_PREDICATES)) if self.id2predicate is None else self.id2predicate
+        # JSON turns integer keys into strings; the base class converts only `id2label` back.
+        self.id2predicate = {int(index): str(name) for index, name in names.items()}
+        self.predicate2id = {name: index for index, name in self.id2predicate.items()}
+        if self.group_predicate_counts is None:
+            is_vg150 = tuple(self.id2predicate.values()) == VG150_PREDICATES
+            self.group_predicate_counts = list(VG150_PREDICATE_COUNTS) if is_vg150 else self.predicate_counts
+
+    @property
+    def num_predicates(self) -> int:
+        """Number of predicates P, background not counted."""
+        return len(self.id2predicate)
+
+    @property
+    def num_relation_queries(self) -> int:
+        """Number of relation queries R = m·N."""
+        return self.relation_query_multiplier * self.num_object_queries
+
+    @classmethod
+    def iterative_sgg(cls, **overrides: Any) -> "SpeaQConfig":
+        """The baseline: one relation query per subject query, one-to-one joint matching, no query groups.
+
+        Args:
+            overrides: Any field of the configuration.
+
+        Returns:
+            A configuration of Iterative SGG (NeurIPS 2022).
+        """
+        baseline = {
+            "relation_query_multiplier": 1,
+            "assignment": "one_to_one",
+            "match_per_layer": False,
+            "num_query_groups": 1,
+        }
+        return cls(**(baseline | overrides))
+
+    def _check_sizes(self) -> None:
+        """Every size is positive and the width can be cut into attention heads and position features."""
+        positive = ("d_model", "decoder_layers", "encoder_attention_heads", "decoder_attention_heads")
+        positive += ("encoder_ffn_dim", "decoder_ffn_dim", "num_object_queries", "relation_query_multiplier")
+        for name in (*positive, "assignment_topk", "num_query_groups"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+        for name in ("encoder_layers", "freeze_backbone_stages"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}.")
+        for name in ("encoder_attention_heads", "decoder_attention_heads"):
+            if self.d_model % getattr(self, name):
+                raise ValueError(f"`d_model` ({self.d_model}) must be a multiple of `{name}` ({getattr(self, name)}).")
+        if self.d_model % 4:
+            raise ValueError(f"`d_model` must be a multiple of 4 (sines and cosines of x and y), got {self.d_model}.")
+
+    def _check_vocabularies(self) -> None:
+        """Names are unique and indexed from 0 without gaps."""
+        for name in ("id2label", "id2predicate"):
+            vocabulary = getattr(self, name)
+            if not vocabulary or sorted(int(index) for index in vocabulary) != list(range(len(vocabulary))):
+                raise ValueError(
+                    f"`{name}` must map 0, 1, 2, … to names without gaps, got keys {list(vocabulary)[:20]}."
+                )
+            if len(set(vocabulary.values())) < len(vocabulary):
+                names = list(vocabulary.values())
+                raise ValueError(f"`{name}` has duplicate names: {sorted({n for n in names if names.count(n) > 1})}.")
+
+    def _check_predicate_lists(self) -> None:
+        """Counts and class weights fit the predicates."""
+        lengths = {"group_predicate_counts": 0, "predicate_counts": 0, "predicate_class_weights": 1}
+        for name, extra in lengths.items():
+            values = getattr(self, name)
+            if values is None:
+                continue
+            expected = self.num_predicates + extra
+            if len(values) != expected:
+                what = "one per predicate" + (" and one for background" if extra else "")
+                raise ValueError(f"`{name}` needs {expected} entries ({what} of `id2predicate`), got {len(values)}.")
+            if name != "predicate_counts" and any(not math.isfinite(value) or value < 0 for value in values):
+                raise ValueError(f"`{name}` must be finite and not negative, got {values}.")
+
+    def _check_assignment(self) -> None:
+        """The assignment options can be used together."""
+        if self.assignment == "dynamic" and not self.match_per_layer:
+            raise ValueError(
+                '`assignment="dynamic"` needs `match_per_layer=True`: the number of queries per target depends on the '
+                'predictions of one layer. Use `assignment="static"` or "one_to_one" for joint matching.'
+            )
+        if self.num_query_groups > self.num_predicates:
+            raise ValueError(
+                f"`num_query_groups` ({self.num_query_groups}) must not exceed the number of predicates in "
+                f"`id2predicate` ({self.num_predicates})."
+            )
+        if self.num_query_groups > self.num_object_queries:
+            raise ValueError(
+                f"`num_query_groups` ({self.num_query_groups}) must not exceed `num_object_queries` "
+                f"({self.num_object_queries})."
+            )
+
+    def _check_rates(self) -> None:
+        """Dropout rates are probabilities, costs and coefficients not negative."""
+        for name in ("dropout", "attention_dropout", "activation_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must lie in [0, 1), got {getattr(self, name)}.")
+        names = ("class_cost", "bbox_cost", "giou_cost", "class_loss_coefficient", "bbox_loss_coefficient")
+        names += ("giou_loss_coefficient", "predicate_loss_coefficient", "eos_coefficient")
+        names += ("predicate_eos_coefficient", "predicate_reweight_alpha", "predicate_reweight_beta")
+        for name in names:
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < 0:
+                raise ValueError(f"`{name}` must be finite and not negative, got {value}.")
+
+
+__all__ = ["SpeaQConfig"]
