@@ -1,0 +1,79 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""`SceneGraphRecall` as a metric of the `evaluate` library.
+
+    metric = evaluate.load("speaq_hf/metrics/scene_graph_recall_metric.py")
+    results = metric.compute(predictions=graphs, references=annotations, num_predicates=50)
+
+`evaluate` writes every prediction to an Arrow file before it computes. For large evaluations use `SceneGraphRecall`
+itself, which keeps counts only.
+"""
+
+# `evaluate` reads these lines to find what the metric needs: one import per line, absolute names.
+from collections.abc import Mapping
+from typing import Any
+
+import datasets
+import evaluate
+
+from speaq_hf.metrics.scene_graph_recall import SceneGraphRecall
+
+
+_CITATION = """\
+@inproceedings{kim2024speaq,
+  title={Groupwise Query Specialization and Quality-Aware Multi-Assignment for Transformer-based Visual Relationship Detection},
+  author={Kim, Jongha and Park, Jihwan and Park, Jinyoung and Kim, Jinyoung and Kim, Sehyung and Kim, Hyunwoo J.},
+  booktitle={CVPR},
+  year={2024}
+}
+"""
+_INPUTS = """\
+Args:
+    predictions: `SceneGraph` objects, or mappings with `boxes`, `labels`, `scores`, `relations` (best first) and
+        `predicate_probabilities`.
+    references: mappings with `boxes` (xyxy pixels), `labels` and `relations` (subject, object, predicate).
+    **options: the arguments of `SceneGraphRecall`; `num_predicates` is required.
+Returns:
+    the dictionary of `SceneGraphRecall.compute`.
+"""
+
+
+_REFERENCE = {
+    "boxes": datasets.List(datasets.List(datasets.Value("float32"))),
+    "labels": datasets.List(datasets.Value("int64")),
+    "relations": datasets.List(datasets.List(datasets.Value("int64"))),
+}
+_PREDICTION = _REFERENCE | {
+    "scores": datasets.List(datasets.Value("float32")),
+    "predicate_probabilities": datasets.List(datasets.List(datasets.Value("float32"))),
+}
+
+
+def _fields(graph: Any, names: Mapping[str, Any]) -> dict[str, Any]:
+    """The named fields of a graph as lists; others (sizes, class names) are not for the Arrow file."""
+    values = {name: graph[name] if isinstance(graph, Mapping) else getattr(graph, name) for name in names}
+    return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values.items()}
+
+
+class SceneGraphRecallMetric(evaluate.Metric):
+    """Thin shell around `SceneGraphRecall`: the numbers are made there."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description="Recall of scene graph generation: R@K, ng-R@K, zR@K, mR@K, F@K.",
+            citation=_CITATION,
+            inputs_description=_INPUTS,
+            features=datasets.Features({"predictions": _PREDICTION, "references": _REFERENCE}),
+        )
+
+    def add_batch(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> None:
+        """Adds a batch, see `SceneGraphRecall.add_batch`."""
+        super().add_batch(
+            predictions=[_fields(graph, _PREDICTION) for graph in predictions],
+            references=[_fields(annotation, _REFERENCE) for annotation in references],
+            **kwargs,
+        )
+
+    def _compute(self, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
+        recall = SceneGraphRecall(**options)
+        recall.add_batch(predictions, references)
+        return recall.compute()
