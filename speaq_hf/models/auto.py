@@ -1,0 +1,30 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""`AutoModelForSceneGraphGeneration`, and the registration of every model with the Auto classes of transformers."""
+
+from collections import OrderedDict
+
+from transformers import AutoConfig, AutoImageProcessor, AutoModel
+from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+from transformers.utils import is_torchvision_available
+
+from .speaq.configuration_speaq import SpeaQConfig
+from .speaq.image_processing_speaq import SpeaQImageProcessor, SpeaQImageProcessorPil
+from .speaq.modeling_speaq import SpeaQForSceneGraphGeneration, SpeaQModel
+
+
+class AutoModelForSceneGraphGeneration(_BaseAutoModelClass):
+    """Loads the scene graph model that a checkpoint's configuration names, as the other Auto classes do."""
+
+    _model_mapping = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())
+
+
+def register_auto_classes() -> None:
+    """Make `AutoConfig`, `AutoModel`, `AutoImageProcessor` and [`AutoModelForSceneGraphGeneration`] know the models."""
+    AutoConfig.register("speaq", SpeaQConfig, exist_ok=True)
+    AutoModel.register(SpeaQConfig, SpeaQModel, exist_ok=True)
+    AutoModelForSceneGraphGeneration.register(SpeaQConfig, SpeaQForSceneGraphGeneration, exist_ok=True)
+    processors = {"pil": SpeaQImageProcessorPil}
+    if is_torchvision_available():
+        processors["torchvision"] = SpeaQImageProcessor
+    AutoImageProcessor.register(SpeaQConfig, image_processor_classes=processors, exist_ok=True)

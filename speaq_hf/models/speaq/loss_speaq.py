@@ -1,0 +1,605 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Assignment of relations to queries and the training loss of SpeaQ (arXiv 2403.17709) and Iterative SGG.
+
+Shapes: B images, R relation queries, C object classes, P predicates, L decoder layers; r relations in one image, T in
+the whole batch, M matched (query, relation) pairs. Everything is computed in float32, also under autocast.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers.image_transforms import center_to_corners_format
+from transformers.utils import is_scipy_available, logging, requires_backends
+
+from .box_ops_speaq import generalized_box_iou, pairwise_box_iou, pairwise_generalized_box_iou
+from .configuration_speaq import SpeaQConfig
+
+
+if is_scipy_available():
+    from scipy.optimize import linear_sum_assignment
+
+logger = logging.get_logger(__name__)
+
+Assignment = tuple[Tensor, Tensor, Tensor]
+LayerOutputs = dict[str, Tensor]
+
+# Added to the cost of a query outside the target's group: such a match is possible, but only when a group is full.
+_OUT_OF_GROUP_COST = 1e6
+# Below this width or height, in units of the image, two centres coincide up to float32 rounding.
+_DEGENERATE_SIDE = 1e-6
+
+
+def cut_predicate_groups(counts: Sequence[float], num_groups: int) -> list[list[int]]:
+    """Cut predicates into groups of similar total frequency (SpeaQ section 3.2).
+
+    Each group takes the most frequent remaining predicates while their sum stays below half of what remains; the last
+    group takes the rest. Every group gets at least one predicate.
+
+    Args:
+        counts: Frequency of each predicate, `(P,)`.
+        num_groups: Number of groups, at most P.
+
+    Returns:
+        Predicate indices of each group, most frequent first.
+    """
+    remaining = sorted(range(len(counts)), key=lambda predicate: -counts[predicate])
+    groups = []
+    for groups_left in range(num_groups, 1, -1):
+        half = math.floor(sum(counts[predicate] for predicate in remaining) / 2)
+        sums = itertools.accumulate(counts[predicate] for predicate in remaining)
+        size = sum(1 for _ in itertools.takewhile(lambda total, half=half: total < half, sums))
+        size = min(max(size, 1), len(remaining) - groups_left + 1)
+        groups.append(remaining[:size])
+        remaining = remaining[size:]
+    return [*groups, remaining]
+
+
+def cut_query_groups(counts: Sequence[float], groups: Sequence[Sequence[int]], num_queries: int) -> list[int]:
+    """Share queries among predicate groups in proportion to their total frequency (SpeaQ section 3.2).
+
+    Args:
+        counts: Frequency of each predicate, `(P,)`.
+        groups: Predicate indices of each group.
+        num_queries: Queries to share, N.
+
+    Returns:
+        Number of queries of each group; shares are rounded down and what is missing goes to the rarer groups.
+    """
+    total = sum(counts)
+    shares = [sum(counts[p] for p in group) / total if total else 1 / len(groups) for group in groups]
+    sizes = [math.floor(num_queries * share) for share in shares]
+    quotient, remainder = divmod(num_queries - sum(sizes), len(groups))
+    return [size + quotient + (index >= len(groups) - remainder) for index, size in enumerate(sizes)]
+
+
+def reweight_predicates(counts: Sequence[float], alpha: float, beta: float, background: float) -> list[float]:
+    """Class weights of the predicate loss: max(sqrt(α / (f + 1e-5)), 1)^(2β) for a predicate with training share f.
+
+    Args:
+        counts: Training frequency of each predicate, `(P,)`. Unusable counts (not finite, negative, all zero) give
+            uniform weights and a warning.
+        alpha: Share below which a predicate weighs more than 1. α = β = 0 weighs all alike.
+        beta: Strength.
+        background: Weight of "no relation".
+
+    Returns:
+        P+1 weights, background last.
+    """
+    total = sum(counts)
+    if not math.isfinite(total) or total <= 0 or min(counts) < 0:
+        logger.warning("Predicate counts are unusable (not finite, negative or all zero): all predicates weigh 1.")
+        return [1.0] * len(counts) + [background]
+    weights = [max(math.sqrt(alpha / (count / total + 1e-5)), 1.0) ** (2 * beta) for count in counts]
+    return [*weights, background]
+
+
+def span_relation_boxes(subject_boxes: Tensor, object_boxes: Tensor) -> Tensor:
+    """Boxes whose opposite corners are the centres of subject and object; the subject's box where that is degenerate.
+
+    Args:
+        subject_boxes: `(..., 4)`, (cx, cy, w, h) in [0, 1].
+        object_boxes: `(..., 4)`, (cx, cy, w, h) in [0, 1].
+
+    Returns:
+        `(..., 4)`, (cx, cy, w, h) in [0, 1].
+    """
+    sides = (subject_boxes[..., :2] - object_boxes[..., :2]).abs()
+    boxes = torch.cat(((subject_boxes[..., :2] + object_boxes[..., :2]) / 2, sides), dim=-1)
+    degenerate = (sides <= _DEGENERATE_SIDE).any(dim=-1, keepdim=True)
+    return torch.where(degenerate, subject_boxes, boxes)
+
+
+@dataclass
+class RelationTargets:
+    """The relations of a batch, image after image.
+
+    Args:
+        labels: Classes of subject, object and predicate, `(3, T)`.
+        boxes: Boxes of subject, object and relation, `(3, T, 4)`, (cx, cy, w, h) in [0, 1].
+        counts: Relations of each image, B numbers.
+        loss_weights: Weight of each image, `(B,)`.
+    """
+
+    labels: Tensor
+    boxes: Tensor
+    counts: list[int]
+    loss_weights: Tensor
+
+    @classmethod
+    def from_labels(
+        cls, labels: Sequence[dict[str, Any]], num_labels: int, num_predicates: int, device: torch.device
+    ) -> "RelationTargets":
+        """Gather the ends of every relation.
+
+        Args:
+            labels: One dict per image, see [`SpeaQForSceneGraphGeneration.forward`].
+            num_labels: Object classes C.
+            num_predicates: Predicates P.
+            device: Where the targets go.
+
+        Raises:
+            ValueError: Naming the image and the field that is wrong.
+        """
+        images = [_gather_relations(label, image, num_labels, num_predicates) for image, label in enumerate(labels)]
+        weights = [_loss_weight(label, image) for image, label in enumerate(labels)]
+        return cls(
+            labels=torch.cat([classes for classes, _ in images], dim=1).to(device),
+            boxes=torch.cat([boxes for _, boxes in images], dim=1).to(device),
+            counts=[classes.shape[1] for classes, _ in images],
+            loss_weights=torch.tensor(weights, dtype=torch.float32, device=device),
+        )
+
+
+def _gather_relations(
+    label: dict[str, Any], image: int, num_labels: int, num_predicates: int
+) -> tuple[Tensor, Tensor]:
+    """Classes `(3, r)` and boxes `(3, r, 4)` of one image's relations, on the CPU."""
+    missing = [name for name in ("class_labels", "boxes", "relations") if name not in label]
+    if missing:
+        raise ValueError(
+            f"labels[{image}] lacks {missing}; it needs class_labels (n,), boxes (n, 4), relations (r, 3)."
+        )
+    # On the CPU because the checks below look at values, which would stop an accelerator once per image.
+    classes = torch.as_tensor(label["class_labels"]).reshape(-1).long().cpu()
+    boxes = torch.as_tensor(label["boxes"]).reshape(-1, 4).float().cpu()
+    relations = torch.as_tensor(label["relations"]).reshape(-1, 3).long().cpu()
+    if len(classes) != len(boxes):
+        raise ValueError(f"labels[{image}] has {len(classes)} class_labels but {len(boxes)} boxes; they must agree.")
+    _check_range(classes, num_labels, f"labels[{image}]['class_labels']", "config.num_labels")
+    _check_range(relations[:, :2], len(boxes), f"labels[{image}]['relations'][:, :2]", "the number of boxes")
+    _check_range(relations[:, 2], num_predicates, f"labels[{image}]['relations'][:, 2]", "config.num_predicates")
+    if not boxes.isfinite().all():
+        raise ValueError(
+            f"labels[{image}]['boxes'] must be finite, got {boxes[~boxes.isfinite().all(dim=1)].tolist()}."
+        )
+    subject, object_, predicate = relations.unbind(dim=1)
+    spanned = span_relation_boxes(boxes[subject], boxes[object_])
+    return torch.stack((classes[subject], classes[object_], predicate)), torch.stack(
+        (boxes[subject], boxes[object_], spanned)
+    )
+
+
+def _check_range(indices: Tensor, size: int, field: str, bound: str) -> None:
+    wrong = indices[(indices < 0) | (indices >= size)]
+    if len(wrong):
+        raise ValueError(f"{field} must lie in [0, {size}) ({bound}), got {wrong.unique().tolist()[:10]}.")
+
+
+def _loss_weight(label: dict[str, Any], image: int) -> float:
+    weight = float(label.get("loss_weight", 1.0))
+    if not math.isfinite(weight) or weight < 0:
+        raise ValueError(f"labels[{image}]['loss_weight'] must be finite and not negative, got {weight}.")
+    return weight
+
+
+_STREAMS = (
+    ("subject_logits", "subject_boxes"),
+    ("object_logits", "object_boxes"),
+    ("predicate_logits", "relation_boxes"),
+)
+
+
+@dataclass
+class RelationAssigner:
+    """Decides which queries are trained on which relation: minimum-cost matching of relations, some of them repeated.
+
+    Args:
+        scheme: `"one_to_one"`; `"static"`, every relation repeated `topk` times; or `"dynamic"`, repeated as often as
+            the sum of the `topk` best qualities, rounded down, at least once (SpeaQ section 3.3).
+        topk: K.
+        quality: How the IoUs of subject and object become one quality: `"max"`, `"min"`, `"geometric_mean"`, `"mean"`.
+        predicate_weight: Weight of the target predicate's probability in the quality, `None` to leave it out.
+        per_layer: Match every layer on its own; otherwise one matching on the costs of all layers together.
+        class_cost: Weight of the class probabilities in the cost.
+        bbox_cost: Weight of the L1 distances in the cost.
+        giou_cost: Weight of the generalized IoUs in the cost.
+        predicate_to_group: Group of each predicate, `(P,)`; `None` switches groups off.
+        query_groups: Number of consecutive relation queries of each group.
+    """
+
+    scheme: str = "dynamic"
+    topk: int = 4
+    quality: str = "max"
+    predicate_weight: float | None = -0.5
+    per_layer: bool = True
+    class_cost: float = 1.0
+    bbox_cost: float = 5.0
+    giou_cost: float = 2.0
+    predicate_to_group: Sequence[int] | None = None
+    query_groups: Sequence[int] | None = None
+
+    @classmethod
+    def from_config(cls, config: SpeaQConfig) -> "RelationAssigner":
+        """Read the assignment options, and cut the groups, from a configuration.
+
+        Raises:
+            ValueError: When there are groups to cut but no predicate counts to cut them from.
+        """
+        predicate_to_group = query_groups = None
+        if config.num_query_groups > 1:
+            predicate_to_group, query_groups = _cut_groups(config)
+        return cls(
+            scheme=config.assignment,
+            topk=config.assignment_topk,
+            quality=config.assignment_quality,
+            predicate_weight=config.assignment_predicate_weight,
+            per_layer=config.match_per_layer,
+            class_cost=config.class_cost,
+            bbox_cost=config.bbox_cost,
+            giou_cost=config.giou_cost,
+            predicate_to_group=predicate_to_group,
+            query_groups=query_groups,
+        )
+
+    def __call__(
+        self, layers: Sequence[LayerOutputs], targets: Sequence[dict[str, Any]] | RelationTargets
+    ) -> list[list[Assignment]]:
+        """Match every layer and image.
+
+        Args:
+            layers: The six output tensors of each layer, earlier layers first.
+            targets: The `labels` list of [`SpeaQForSceneGraphGeneration.forward`].
+
+        Returns:
+            Per layer, per image: matched queries `(M,)` in ascending order, the relation of the image that each is
+            matched with `(M,)`, and how often each relation was repeated `(r,)`; all int64 on the CPU.
+        """
+        requires_backends(self, ["scipy"])
+        outputs = {name: torch.stack([layer[name] for layer in layers]).detach().float() for name in _OUTPUT_NAMES}
+        if not isinstance(targets, RelationTargets):
+            num_labels, num_predicates = (
+                outputs[name].shape[-1] - 1 for name in ("subject_logits", "predicate_logits")
+            )
+            device = outputs["subject_logits"].device
+            targets = RelationTargets.from_labels(targets, num_labels, num_predicates, device)
+        with torch.no_grad(), _full_precision(outputs["subject_logits"].device):
+            costs, copies = self._costs_and_copies(outputs, targets)
+        return self._solve(costs, copies, targets.counts, num_layers=len(layers))
+
+    def _costs_and_copies(self, outputs: LayerOutputs, targets: RelationTargets) -> tuple[np.ndarray, np.ndarray]:
+        """Cost matrices `(L or 1, R, T)` and copies `(L or 1, T)` of the batch, moved to the CPU in one transfer."""
+        for name in ("subject_logits", "object_logits", "predicate_logits"):
+            outputs = outputs | {name: outputs[name].softmax(dim=-1)}
+        images = []
+        for image, (labels, boxes) in enumerate(_split_targets(targets)):
+            predictions = [(outputs[logits][:, image], outputs[box][:, image]) for logits, box in _STREAMS]
+            costs, copies = self._cost(predictions, labels, boxes), self._copies(predictions, labels, boxes)
+            penalty = self._is_out_of_group(costs.shape[1], labels[2]) * _OUT_OF_GROUP_COST
+            if not self.per_layer:
+                costs, copies = costs.sum(dim=0, keepdim=True), copies[:1]
+            images.append(torch.cat((costs + penalty, copies[:, None].to(costs)), dim=1))
+        packed = torch.cat(images, dim=-1).cpu().numpy()
+        # A diverged model must reach the loss, where the training loop sees it, not fail in the solver.
+        return np.nan_to_num(packed[:, :-1], nan=1e9, posinf=1e9, neginf=-1e9), packed[:, -1].astype(np.int64)
+
+    def _cost(self, predictions: list[tuple[Tensor, Tensor]], labels: Tensor, boxes: Tensor) -> Tensor:
+        """Cost `(L, R, r)` of every query against every relation of one image (SpeaQ section 3.1)."""
+        class_cost = bbox_cost = giou_cost = 0.0
+        for (probabilities, predicted), classes, target in zip(predictions, labels, boxes, strict=True):
+            class_cost = class_cost - probabilities[..., classes]
+            bbox_cost = bbox_cost + (predicted[..., None, :] - target).abs().sum(dim=-1)
+            giou_cost = giou_cost - pairwise_generalized_box_iou(
+                center_to_corners_format(predicted), center_to_corners_format(target)
+            )
+        return self.bbox_cost * bbox_cost + self.class_cost * class_cost + self.giou_cost * giou_cost
+
+    def _copies(self, predictions: list[tuple[Tensor, Tensor]], labels: Tensor, boxes: Tensor) -> Tensor:
+        """How often each relation of one image is repeated, `(L, r)` int64."""
+        num_layers, num_queries = predictions[0][0].shape[:2]
+        if self.scheme != "dynamic":
+            copies = self.topk if self.scheme == "static" else 1
+            return torch.full((num_layers, labels.shape[1]), copies, device=labels.device)
+        subject_iou, object_iou = (
+            pairwise_box_iou(center_to_corners_format(predicted), center_to_corners_format(target))
+            for (_, predicted), target in zip(predictions[:2], boxes[:2], strict=True)
+        )
+        quality = _join_qualities(subject_iou, object_iou, self.quality)
+        # Zeroed before the predicate term is added: queries of other groups still contribute that term.
+        quality = quality.masked_fill(self._is_out_of_group(num_queries, labels[2]), 0.0)
+        if self.predicate_weight is not None:
+            quality = quality + self.predicate_weight * predictions[2][0][..., labels[2]]
+        best = quality.topk(min(self.topk, num_queries), dim=1).values.sum(dim=1)
+        return best.nan_to_num(nan=1.0).long().clamp(min=1)
+
+    def _is_out_of_group(self, num_queries: int, predicates: Tensor) -> Tensor:
+        """Whether a query is outside the group of a predicate, `(R, r)`, or `(1, 1)` false without groups."""
+        if self.predicate_to_group is None:
+            return torch.zeros(1, 1, dtype=torch.bool, device=predicates.device)
+        sizes = torch.tensor(self.query_groups)
+        query_to_group = torch.arange(len(sizes)).repeat_interleave(sizes).to(predicates.device)
+        if len(query_to_group) != num_queries:
+            raise ValueError(
+                f"`query_groups` share {len(query_to_group)} queries, but the outputs have {num_queries}."
+            )
+        predicate_to_group = torch.tensor(self.predicate_to_group, device=predicates.device)
+        return query_to_group[:, None] != predicate_to_group[predicates]
+
+    def _solve(
+        self, costs: np.ndarray, copies: np.ndarray, counts: list[int], num_layers: int
+    ) -> list[list[Assignment]]:
+        bounds = np.cumsum(counts)[:-1]
+        matched = [
+            [_match(*image) for image in zip(np.split(cost, bounds, axis=-1), np.split(copy, bounds), strict=True)]
+            for cost, copy in zip(costs, copies, strict=True)
+        ]
+        return matched if self.per_layer else matched * num_layers
+
+
+_OUTPUT_NAMES = tuple(itertools.chain.from_iterable(_STREAMS))
+
+
+def _full_precision(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, enabled=False)
+
+
+def _split_targets(targets: RelationTargets) -> zip:
+    return zip(targets.labels.split(targets.counts, dim=1), targets.boxes.split(targets.counts, dim=1), strict=True)
+
+
+def _cut_groups(config: SpeaQConfig) -> tuple[list[int], list[int]]:
+    """Group of each predicate `(P,)` and number of relation queries of each group."""
+    counts = config.group_predicate_counts
+    if counts is None:
+        raise ValueError(
+            f"`num_query_groups={config.num_query_groups}` needs `group_predicate_counts` (or `predicate_counts`) to "
+            "cut the predicates into groups: pass how often each predicate occurs, or set `num_query_groups=1`."
+        )
+    groups = cut_predicate_groups(counts, config.num_query_groups)
+    predicate_to_group = [0] * len(counts)
+    for index, group in enumerate(groups):
+        for predicate in group:
+            predicate_to_group[predicate] = index
+    sizes = cut_query_groups(counts, groups, config.num_object_queries)
+    return predicate_to_group, [size * config.relation_query_multiplier for size in sizes]
+
+
+def _join_qualities(subject_iou: Tensor, object_iou: Tensor, quality: str) -> Tensor:
+    joined = {
+        "max": torch.maximum,
+        "min": torch.minimum,
+        "geometric_mean": lambda a, b: (a * b).sqrt(),
+        "mean": lambda a, b: (a + b) / 2,
+    }
+    if quality not in joined:
+        raise ValueError(f"`quality` must be one of {sorted(joined)}, got {quality!r}.")
+    return joined[quality](subject_iou, object_iou)
+
+
+def _match(cost: np.ndarray, copies: np.ndarray) -> Assignment:
+    """Match one layer of one image: `cost` `(R, r)`, `copies` `(r,)`."""
+    relation_of_copy = np.arange(len(copies)).repeat(copies)
+    queries, columns = linear_sum_assignment(cost[:, relation_of_copy])
+    return torch.from_numpy(queries), torch.from_numpy(relation_of_copy[columns]), torch.from_numpy(copies)
+
+
+@dataclass
+class _LayerTargets:
+    """What one layer is trained on: classes for all queries, and the matched pairs (M)."""
+
+    images: Tensor  # (M,) image of each matched query
+    queries: Tensor  # (M,)
+    relations: Tensor  # (M,) row in the batch's relations
+    classes: list[Tensor]  # subject, object, predicate: each (B, R), background where unmatched
+
+
+@dataclass
+class SpeaQCriterion:
+    """Sum of class, box and predicate losses over all decoder layers.
+
+    Cross-entropies divide by the sum of the class weights of their targets, box losses by the number of matched pairs;
+    both are counted over all processes and never involve `loss_weight`, so weights of 1 change nothing and a weight w
+    on every image scales every loss by w. With several processes a process returns its own share times their number:
+    averaging losses and gradients over processes, as data-parallel training does, gives those of one big batch.
+
+    Args:
+        assigner: Decides which queries are positives.
+        num_labels: Object classes C.
+        predicate_weights: Class weights of the predicates, background last (P+1).
+        eos_coefficient: Class weight of "no object".
+        coefficients: Weight of each loss in the total, by its name without layer suffix.
+        loss_weight_scope: `"all"`: an image's weight scales all its terms. `"relation_matched"`: as the published code
+            for mixed training does, only the relation terms of matched queries are weighted, and the predicate loss
+            looks at these alone, divided by their number.
+    """
+
+    assigner: RelationAssigner
+    num_labels: int
+    predicate_weights: Sequence[float]
+    eos_coefficient: float
+    coefficients: dict[str, float]
+    loss_weight_scope: str = "all"
+
+    @classmethod
+    def from_config(cls, config: SpeaQConfig) -> "SpeaQCriterion":
+        """Read the loss options from a configuration."""
+        coefficients = {"loss_predicate": config.predicate_loss_coefficient}
+        for stream in ("subject", "object", "relation"):
+            coefficients[f"loss_class_{stream}"] = config.class_loss_coefficient
+            coefficients[f"loss_bbox_{stream}"] = config.bbox_loss_coefficient
+            coefficients[f"loss_giou_{stream}"] = config.giou_loss_coefficient
+        return cls(
+            assigner=RelationAssigner.from_config(config),
+            num_labels=config.num_labels,
+            predicate_weights=_predicate_weights(config),
+            eos_coefficient=config.eos_coefficient,
+            coefficients=coefficients,
+            loss_weight_scope=config.loss_weight_scope,
+        )
+
+    def __call__(
+        self, layers: Sequence[LayerOutputs], labels: Sequence[dict[str, Any]]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the loss.
+
+        Args:
+            layers: The six output tensors of each layer, earlier layers first.
+            labels: One dict per image, see [`SpeaQForSceneGraphGeneration.forward`].
+
+        Returns:
+            The weighted sum and every term before its coefficient, named as in [`SpeaQSceneGraphOutput`].
+
+        Raises:
+            ValueError: When `labels` do not fit the images or the vocabularies.
+        """
+        batch_size, device = len(layers[-1]["subject_logits"]), layers[-1]["subject_logits"].device
+        if len(labels) != batch_size:
+            raise ValueError(f"`labels` needs one entry per image ({batch_size}), got {len(labels)}.")
+        with _full_precision(device):
+            layers = [{name: layer[name].float() for name in _OUTPUT_NAMES} for layer in layers]
+            targets = RelationTargets.from_labels(labels, self.num_labels, len(self.predicate_weights) - 1, device)
+            assignments = self.assigner(layers, targets)
+            layer_targets = [self._layer_targets(assignment, targets, layers[-1]) for assignment in assignments]
+            class_weights = self._class_weights(device)
+            normalizers = _normalizers(layer_targets, class_weights)
+            losses: dict[str, Tensor] = {}
+            for index, (outputs, layer_target) in enumerate(zip(layers, layer_targets, strict=True)):
+                suffix = "" if index == len(layers) - 1 else f"_{index}"
+                terms = self._layer_losses(outputs, targets, layer_target, class_weights, normalizers[index])
+                losses |= {name + suffix: value for name, value in terms.items()}
+            total = sum(value * self.coefficients[_without_suffix(name)] for name, value in losses.items())
+        return total, losses
+
+    def _class_weights(self, device: torch.device) -> list[Tensor]:
+        objects = torch.ones(self.num_labels + 1, device=device)
+        objects[-1] = self.eos_coefficient
+        return [objects, objects, torch.tensor(self.predicate_weights, dtype=torch.float32, device=device)]
+
+    def _layer_targets(
+        self, assignment: list[Assignment], targets: RelationTargets, outputs: LayerOutputs
+    ) -> _LayerTargets:
+        offsets = np.cumsum([0, *targets.counts[:-1]])
+        images = torch.cat([torch.full_like(queries, i) for i, (queries, _, _) in enumerate(assignment)])
+        queries = torch.cat([queries for queries, _, _ in assignment])
+        relations = torch.cat([rows + int(offset) for (_, rows, _), offset in zip(assignment, offsets, strict=True)])
+        images, queries, relations = torch.stack((images, queries, relations)).to(targets.labels.device)
+        classes = []
+        for (logits, _), label in zip(_STREAMS, targets.labels, strict=True):
+            size, background = outputs[logits].shape[:2], outputs[logits].shape[-1] - 1
+            target = torch.full(size, background, device=label.device)
+            target[images, queries] = label[relations]
+            classes.append(target)
+        return _LayerTargets(images, queries, relations, classes)
+
+    def _layer_losses(
+        self,
+        outputs: LayerOutputs,
+        targets: RelationTargets,
+        layer: _LayerTargets,
+        class_weights: list[Tensor],
+        normalizers: Tensor,
+    ) -> dict[str, Tensor]:
+        """All terms of one layer; `normalizers` are those of `_normalizers`."""
+        weight_all = self.loss_weight_scope == "all"
+        ones = torch.ones_like(targets.loss_weights)
+        losses = {}
+        for index, stream in enumerate(("subject", "object", "relation")):
+            logits, boxes = (outputs[name] for name in _STREAMS[index])
+            weights = targets.loss_weights if weight_all or stream == "relation" else ones
+            if stream != "relation" or weight_all:
+                name = "loss_predicate" if stream == "relation" else f"loss_class_{stream}"
+                losses[name] = _class_loss(
+                    logits, layer.classes[index], class_weights[index], weights, normalizers[index]
+                )
+            else:
+                losses["loss_predicate"] = _matched_class_loss(
+                    logits, layer, class_weights[index], weights, normalizers[index], normalizers[-1]
+                )
+            predicted, target = boxes[layer.images, layer.queries], targets.boxes[index][layer.relations]
+            losses |= _box_losses(predicted, target, weights[layer.images], normalizers[3], stream)
+        return losses
+
+
+def _predicate_weights(config: SpeaQConfig) -> list[float]:
+    if config.predicate_class_weights is not None:
+        return list(config.predicate_class_weights)
+    if config.predicate_counts is None:
+        return [1.0] * config.num_predicates + [config.predicate_eos_coefficient]
+    return reweight_predicates(
+        config.predicate_counts,
+        config.predicate_reweight_alpha,
+        config.predicate_reweight_beta,
+        config.predicate_eos_coefficient,
+    )
+
+
+def _normalizers(layers: list[_LayerTargets], class_weights: list[Tensor]) -> Tensor:
+    """Divisors `(L, 5)`: class weights of the targets of subject, object and predicate; matched pairs, at least one;
+    matched pairs. They are sums over all processes divided by the number of processes.
+    """
+    rows = []
+    for layer in layers:
+        sums = [weights[classes].sum() for weights, classes in zip(class_weights, layer.classes, strict=True)]
+        matched = torch.as_tensor(float(len(layer.queries)), device=sums[0].device)
+        rows.append(torch.stack([*sums, matched, matched]))
+    normalizers, num_processes = torch.stack(rows), 1
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        num_processes = torch.distributed.get_world_size()
+        torch.distributed.all_reduce(normalizers)
+    normalizers[:, 3] = normalizers[:, 3].clamp(min=1)
+    return normalizers / num_processes
+
+
+def _class_loss(logits: Tensor, classes: Tensor, class_weights: Tensor, weights: Tensor, normalizer: Tensor) -> Tensor:
+    """Cross-entropy over all queries, background included: logits `(B, R, K)`, classes `(B, R)`, weights `(B,)`."""
+    losses = nn.functional.cross_entropy(logits.flatten(0, 1), classes.flatten(), class_weights, reduction="none")
+    return (losses.view_as(classes) * weights[:, None]).sum() / normalizer
+
+
+def _matched_class_loss(
+    logits: Tensor,
+    layer: _LayerTargets,
+    class_weights: Tensor,
+    weights: Tensor,
+    class_normalizer: Tensor,
+    num_matched: Tensor,
+) -> Tensor:
+    """Cross-entropy over matched queries only; without any in the batch, the un-weighted one over all queries."""
+    classes = layer.classes[-1]
+    if num_matched == 0:
+        return _class_loss(logits, classes, class_weights, torch.ones_like(weights), class_normalizer)
+    matched = logits[layer.images, layer.queries], classes[layer.images, layer.queries]
+    losses = nn.functional.cross_entropy(*matched, class_weights, reduction="none")
+    return (losses * weights[layer.images]).sum() / num_matched
+
+
+def _box_losses(
+    predicted: Tensor, target: Tensor, weights: Tensor, num_matched: Tensor, stream: str
+) -> dict[str, Tensor]:
+    """L1 and generalized IoU loss of matched boxes `(M, 4)`, (cx, cy, w, h), with weights `(M,)`."""
+    distance = (predicted - target).abs().sum(dim=-1)
+    giou = generalized_box_iou(center_to_corners_format(predicted), center_to_corners_format(target))
+    return {
+        f"loss_bbox_{stream}": (distance * weights).sum() / num_matched,
+        f"loss_giou_{stream}": ((1 - giou) * weights).sum() / num_matched,
+    }
+
+
+def _without_suffix(name: str) -> str:
+    stem, _, suffix = name.rpartition("_")
+    return stem if suffix.isdigit() else name

@@ -1,0 +1,790 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""SpeaQ (arXiv 2403.17709, CVPR 2024) and Iterative SGG (NeurIPS 2022) for scene graph generation.
+
+One network serves both: they differ in the number of relation queries and in how these are assigned to the ground
+truth during training (`loss_speaq.py`). Written from the papers. Shapes: B images, N subject (and object) queries,
+R = m·N relation queries, C object classes, P predicates, D model width, L decoder layers, S cells of the feature map.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoBackbone, PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+
+from .configuration_speaq import SpeaQConfig
+from .loss_speaq import SpeaQCriterion
+
+
+@dataclass
+class SpeaQDecoderOutput(ModelOutput):
+    """
+    Output of the three interleaved decoders.
+
+    Args:
+        subject_states (`torch.FloatTensor` of shape `(L, B, N, D)`):
+            Normalised subject states after each layer.
+        object_states (`torch.FloatTensor` of shape `(L, B, N, D)`):
+            Normalised object states after each layer.
+        relation_states (`torch.FloatTensor` of shape `(L, B, R, D)`):
+            Normalised relation states after each layer.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*, with `output_hidden_states=True`):
+            States before normalisation, 3·L entries: subject, object and relation of the first layer, of the second, …
+        attentions (`tuple(torch.FloatTensor)`, *optional*, with `output_attentions=True` and eager attention):
+            Self-attention maps in the same order.
+        cross_attentions (`tuple(torch.FloatTensor)`, *optional*, with `output_attentions=True` and eager attention):
+            Attention on the image, in the same order, `(B, heads, N or R, S)`.
+    """
+
+    subject_states: Tensor | None = None
+    object_states: Tensor | None = None
+    relation_states: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class SpeaQModelOutput(ModelOutput):
+    """
+    Output of [`SpeaQModel`].
+
+    Args:
+        last_hidden_state (`torch.FloatTensor` of shape `(B, R, D)`):
+            Normalised relation states of the last decoder layer.
+        subject_states (`torch.FloatTensor` of shape `(L, B, N, D)`): See [`SpeaQDecoderOutput`].
+        object_states (`torch.FloatTensor` of shape `(L, B, N, D)`): See [`SpeaQDecoderOutput`].
+        relation_states (`torch.FloatTensor` of shape `(L, B, R, D)`): See [`SpeaQDecoderOutput`].
+        decoder_hidden_states (`tuple(torch.FloatTensor)`, *optional*): See [`SpeaQDecoderOutput`].
+        decoder_attentions (`tuple(torch.FloatTensor)`, *optional*): See [`SpeaQDecoderOutput`].
+        cross_attentions (`tuple(torch.FloatTensor)`, *optional*): See [`SpeaQDecoderOutput`].
+        encoder_last_hidden_state (`torch.FloatTensor` of shape `(B, S, D)`): The image memory, cells in row-major order.
+        encoder_hidden_states (`tuple(torch.FloatTensor)`, *optional*): Input and output of each encoder layer.
+        encoder_attentions (`tuple(torch.FloatTensor)`, *optional*): Attention maps of each encoder layer.
+    """
+
+    last_hidden_state: Tensor | None = None
+    subject_states: Tensor | None = None
+    object_states: Tensor | None = None
+    relation_states: Tensor | None = None
+    decoder_hidden_states: tuple[Tensor, ...] | None = None
+    decoder_attentions: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: tuple[Tensor, ...] | None = None
+    encoder_attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class SpeaQSceneGraphOutput(ModelOutput):
+    """
+    Output of [`SpeaQForSceneGraphGeneration`]. Row r of the subject, object, predicate and relation tensors describes
+    one relation. Boxes are (cx, cy, w, h) in [0, 1] of the un-padded image. The last logit is background.
+
+    Args:
+        loss (`torch.FloatTensor` of shape `()`, *optional*, with `labels`):
+            Weighted sum of `loss_dict`.
+        loss_dict (`dict[str, torch.FloatTensor]`, *optional*, with `labels`):
+            `loss_{class,bbox,giou}_{subject,object}`, `loss_predicate` and `loss_{bbox,giou}_relation`, before their
+            coefficients; the last layer without suffix, earlier layers with `_0`, `_1`, ….
+        subject_logits (`torch.FloatTensor` of shape `(B, R, C+1)`): Class of the subject.
+        subject_boxes (`torch.FloatTensor` of shape `(B, R, 4)`): Box of the subject.
+        object_logits (`torch.FloatTensor` of shape `(B, R, C+1)`): Class of the object.
+        object_boxes (`torch.FloatTensor` of shape `(B, R, 4)`): Box of the object.
+        predicate_logits (`torch.FloatTensor` of shape `(B, R, P+1)`): The predicate.
+        relation_boxes (`torch.FloatTensor` of shape `(B, R, 4)`): Box spanned by the centres of the two boxes.
+        auxiliary_outputs (`list[dict[str, torch.FloatTensor]]`, *optional*):
+            The same six tensors for each earlier decoder layer, when `config.auxiliary_loss`.
+        last_hidden_state (`torch.FloatTensor` of shape `(B, R, D)`): See [`SpeaQModelOutput`].
+        decoder_hidden_states (`tuple(torch.FloatTensor)`, *optional*): See [`SpeaQDecoderOutput`].
+        decoder_attentions (`tuple(torch.FloatTensor)`, *optional*): See [`SpeaQDecoderOutput`].
+        cross_attentions (`tuple(torch.FloatTensor)`, *optional*): See [`SpeaQDecoderOutput`].
+        encoder_last_hidden_state (`torch.FloatTensor` of shape `(B, S, D)`): See [`SpeaQModelOutput`].
+        encoder_hidden_states (`tuple(torch.FloatTensor)`, *optional*): See [`SpeaQModelOutput`].
+        encoder_attentions (`tuple(torch.FloatTensor)`, *optional*): See [`SpeaQModelOutput`].
+    """
+
+    loss: Tensor | None = None
+    loss_dict: dict[str, Tensor] | None = None
+    subject_logits: Tensor | None = None
+    subject_boxes: Tensor | None = None
+    object_logits: Tensor | None = None
+    object_boxes: Tensor | None = None
+    predicate_logits: Tensor | None = None
+    relation_boxes: Tensor | None = None
+    auxiliary_outputs: list[dict[str, Tensor]] | None = None
+    last_hidden_state: Tensor | None = None
+    decoder_hidden_states: tuple[Tensor, ...] | None = None
+    decoder_attentions: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: tuple[Tensor, ...] | None = None
+    encoder_attentions: tuple[Tensor, ...] | None = None
+
+
+class SpeaQFrozenBatchNorm2d(nn.Module):
+    """Batch norm with fixed statistics and affine parameters, all of them buffers.
+
+    It computes in float32 and returns the dtype of its input: bfloat16 statistics would lose most of their digits.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.register_buffer("weight", torch.ones(num_features))
+        self.register_buffer("bias", torch.zeros(num_features))
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_var", torch.ones(num_features))
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Normalise `(B, channels, h, w)`."""
+        scale = self.weight.float() * (self.running_var.float() + self.eps).rsqrt()
+        shift = self.bias.float() - self.running_mean.float() * scale
+        normalised = hidden_states.float() * scale[:, None, None] + shift[:, None, None]
+        return normalised.to(hidden_states.dtype)
+
+
+def freeze_batch_norms(module: nn.Module) -> None:
+    """Replace every `BatchNorm2d` inside `module` by a [`SpeaQFrozenBatchNorm2d`] with the same values."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            frozen = SpeaQFrozenBatchNorm2d(child.num_features, child.eps)
+            frozen.load_state_dict(child.state_dict(), strict=False)  # all but `num_batches_tracked`
+            setattr(module, name, frozen)
+        else:
+            freeze_batch_norms(child)
+
+
+_STAGE_NAME = re.compile(r"^(?:\w+\.)*?(?:stages|layers|layer|blocks)\.(\d+)\.")
+
+
+def backbone_stage(parameter_name: str) -> int:
+    """Stage a backbone parameter belongs to: 0 for the stem, i + 1 for the i-th entry of its stages (or layers)."""
+    match = _STAGE_NAME.match(parameter_name)
+    return int(match.group(1)) + 1 if match else 0
+
+
+def feature_stride(image_size: int, map_size: int, patch_size: int | None = None) -> int | None:
+    """Stride of a feature map along one axis, from sizes alone.
+
+    A convolutional backbone has a power of two and rounds up, a vision transformer its patch size and rounds down.
+    Between `image_size / map_size` and the next possible stride lies exactly one power of two unless the map has a
+    single cell, where every stride gives the same mask.
+
+    Args:
+        image_size: Padded image size in pixels.
+        map_size: Size of the feature map in cells.
+        patch_size: Patch size in the backbone's configuration, if it has one.
+
+    Returns:
+        The stride in pixels, or `None` when neither rule explains the sizes.
+    """
+    if patch_size is not None and map_size in (image_size // patch_size, -(-image_size // patch_size)):
+        return patch_size
+    stride = 1
+    while -(-image_size // stride) > map_size:
+        stride *= 2
+    return stride if -(-image_size // stride) == map_size else None
+
+
+def _valid_cells(valid_pixels: Tensor, image_size: int, map_size: int, patch_size: int | None) -> Tensor:
+    stride = feature_stride(image_size, map_size, patch_size)
+    if stride is None:
+        cells = (valid_pixels * map_size + image_size - 1) // image_size
+    else:
+        cells = (valid_pixels + stride - 1) // stride
+    return torch.arange(map_size, device=valid_pixels.device) < cells[:, None]
+
+
+def downsample_pixel_mask(pixel_mask: Tensor, map_size: tuple[int, int], patch_size: int | None = None) -> Tensor:
+    """Mark the cells of a feature map that see the image: indices below ceil(size / stride).
+
+    Nearest-neighbour scaling of the mask, which is common, differs from this by up to one row or column.
+
+    Args:
+        pixel_mask: `(B, H, W)`, non-zero on the image, which fills the top left of the canvas.
+        map_size: Height and width of the feature map in cells.
+        patch_size: Patch size of the backbone, if it has one.
+
+    Returns:
+        `(B, h, w)` bool.
+    """
+    pixel_mask = pixel_mask.bool()
+    rows = _valid_cells(pixel_mask.any(dim=2).sum(dim=1), pixel_mask.shape[1], map_size[0], patch_size)
+    columns = _valid_cells(pixel_mask.any(dim=1).sum(dim=1), pixel_mask.shape[2], map_size[1], patch_size)
+    return rows[:, :, None] & columns[:, None, :]
+
+
+class SpeaQBackbone(nn.Module):
+    """Any `AutoBackbone`; gives its last feature map and which of its cells see the image."""
+
+    def __init__(self, config: SpeaQConfig) -> None:
+        super().__init__()
+        self.model = AutoBackbone.from_config(_without_unsupported_attention(config.backbone_config))
+        self.num_channels = self.model.channels[-1]
+        patch_size = getattr(config.backbone_config, "patch_size", None)
+        self.patch_size = patch_size if isinstance(patch_size, int) else None
+        if config.freeze_batch_norm:
+            with torch.no_grad():
+                freeze_batch_norms(self.model)
+        for name, parameter in self.model.named_parameters():
+            if backbone_stage(name) < config.freeze_backbone_stages:
+                parameter.requires_grad_(False)
+
+    def forward(self, pixel_values: Tensor, pixel_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Map `(B, 3, H, W)` to features `(B, channels, h, w)` and their mask `(B, h, w)`, `None` without padding."""
+        features = self.model(pixel_values).feature_maps[-1]
+        if pixel_mask is None:
+            return features, None
+        return features, downsample_pixel_mask(pixel_mask, features.shape[-2:], self.patch_size)
+
+
+def _without_unsupported_attention(backbone_config: PreTrainedConfig) -> PreTrainedConfig:
+    # An attention implementation asked for the whole model also reaches the backbone, and convolutional backbones,
+    # which have no attention at all, refuse to be built with it.
+    backbone_class = AutoBackbone._model_mapping[type(backbone_config)]
+    if backbone_config._attn_implementation == "sdpa" and not backbone_class._supports_sdpa:
+        backbone_config._attn_implementation = None
+    return backbone_config
+
+
+def sine_position_embedding(mask: Tensor, dim: int, dtype: torch.dtype, temperature: float = 10000.0) -> Tensor:
+    """Sines and cosines of the cell index normalised to 2π: D/2 features for y, then D/2 for x (DETR, appendix A.4).
+
+    Args:
+        mask: `(B, h, w)`, true on the image; indices count true cells only.
+        dim: Width D.
+        dtype: dtype of the result; the computation is in float32.
+        temperature: Largest wavelength over 2π.
+
+    Returns:
+        `(B, h·w, D)`.
+    """
+    features = torch.arange(dim // 2, device=mask.device)
+    wavelengths = temperature ** (2 * (features // 2) / (dim // 2))
+    axes = []
+    for axis in (1, 2):
+        index = mask.cumsum(dim=axis, dtype=torch.float32)
+        last = index.narrow(axis, index.shape[axis] - 1, 1)
+        angles = (index / (last + 1e-6) * 2 * math.pi)[..., None] / wavelengths
+        axes.append(torch.stack((angles[..., 0::2].sin(), angles[..., 1::2].cos()), dim=-1).flatten(-2))
+    return torch.cat(axes, dim=-1).flatten(1, 2).to(dtype)
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor]:
+    """Attention in plain steps: `(B, heads, T, d)` in, `(B, T, heads, d)` and `(B, heads, Tq, Tk)` weights out."""
+    scores = query @ key.transpose(2, 3) * scaling
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    weights = nn.functional.dropout(scores.softmax(dim=-1), p=dropout, training=module.training)
+    return (weights @ value).transpose(1, 2), weights
+
+
+class SpeaQAttention(nn.Module):
+    """Multi-head attention whose keys and values may be wider than its queries.
+
+    Args:
+        config: Model configuration.
+        num_heads: Number of heads.
+        memory_multiplier: Width of keys and values in multiples of D.
+    """
+
+    def __init__(self, config: SpeaQConfig, num_heads: int, memory_multiplier: int = 1) -> None:
+        super().__init__()
+        self.config = config
+        self.num_heads = num_heads
+        self.head_dim = config.d_model // num_heads
+        self.scaling = self.head_dim**-0.5
+        self.attention_dropout = config.attention_dropout
+        self.is_causal = False
+        memory_dim = memory_multiplier * config.d_model
+        self.q_proj = nn.Linear(config.d_model, config.d_model)
+        self.k_proj = nn.Linear(memory_dim, config.d_model)
+        self.v_proj = nn.Linear(memory_dim, config.d_model)
+        self.out_proj = nn.Linear(config.d_model, config.d_model)
+
+    def _split_heads(self, states: Tensor) -> Tensor:
+        return states.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend from `query` `(B, Tq, D)` to `key` and `value` `(B, Tk, k·D)`.
+
+        Returns:
+            States `(B, Tq, D)` and, with eager attention, weights `(B, heads, Tq, Tk)`.
+        """
+        attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        states, weights = attention(
+            self,
+            self._split_heads(self.q_proj(query)),
+            self._split_heads(self.k_proj(key)),
+            self._split_heads(self.v_proj(value)),
+            attention_mask,
+            dropout=self.attention_dropout if self.training else 0.0,
+            scaling=self.scaling,
+        )
+        return self.out_proj(states.flatten(-2)), weights
+
+
+class SpeaQFeedForward(nn.Module):
+    """The two-layer network at the end of a transformer layer."""
+
+    def __init__(self, config: SpeaQConfig, ffn_dim: int) -> None:
+        super().__init__()
+        self.activation = ACT2FN[config.activation_function]
+        self.dropout = nn.Dropout(config.activation_dropout)
+        self.fc1 = nn.Linear(config.d_model, ffn_dim)
+        self.fc2 = nn.Linear(ffn_dim, config.d_model)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Map `(…, D)` to `(…, D)`."""
+        return self.fc2(self.dropout(self.activation(self.fc1(hidden_states))))
+
+
+class SpeaQEncoderLayer(GradientCheckpointingLayer):
+    """Post-norm DETR encoder layer; positions are added to queries and keys, not to values."""
+
+    def __init__(self, config: SpeaQConfig) -> None:
+        super().__init__()
+        self.self_attn = SpeaQAttention(config, config.encoder_attention_heads)
+        self.self_attn_norm = nn.LayerNorm(config.d_model)
+        self.mlp = SpeaQFeedForward(config, config.encoder_ffn_dim)
+        self.mlp_norm = nn.LayerNorm(config.d_model)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, hidden_states: Tensor, positions: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Refine `hidden_states` `(B, S, D)` at `positions` `(B, S, D)`."""
+        query = hidden_states + positions
+        attended, _ = self.self_attn(query, query, hidden_states, attention_mask)
+        hidden_states = self.self_attn_norm(hidden_states + self.dropout(attended))
+        return self.mlp_norm(hidden_states + self.dropout(self.mlp(hidden_states)))
+
+
+class SpeaQDecoderLayer(GradientCheckpointingLayer):
+    """Post-norm DETR decoder layer of one of the three streams."""
+
+    def __init__(self, config: SpeaQConfig) -> None:
+        super().__init__()
+        self.self_attn = SpeaQAttention(config, config.decoder_attention_heads)
+        self.self_attn_norm = nn.LayerNorm(config.d_model)
+        self.cross_attn = SpeaQAttention(config, config.decoder_attention_heads)
+        self.cross_attn_norm = nn.LayerNorm(config.d_model)
+        self.mlp = SpeaQFeedForward(config, config.decoder_ffn_dim)
+        self.mlp_norm = nn.LayerNorm(config.d_model)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        positions: Tensor,
+        memory: Tensor,
+        memory_keys: Tensor,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Refine a stream.
+
+        Args:
+            hidden_states: `(B, T, D)`.
+            positions: Query positions, `(B, T, D)`.
+            memory: Encoder output, `(B, S, D)`.
+            memory_keys: Encoder output plus its positions, `(B, S, D)`.
+            attention_mask: Hides padding, broadcasts to `(B, 1, T, S)`.
+
+        Returns:
+            `(B, T, D)`.
+        """
+        query = hidden_states + positions
+        attended, _ = self.self_attn(query, query, hidden_states)
+        hidden_states = self.self_attn_norm(hidden_states + self.dropout(attended))
+        attended, _ = self.cross_attn(hidden_states + positions, memory_keys, memory, attention_mask)
+        hidden_states = self.cross_attn_norm(hidden_states + self.dropout(attended))
+        return self.mlp_norm(hidden_states + self.dropout(self.mlp(hidden_states)))
+
+
+class SpeaQConditionalPosition(nn.Module):
+    """Moves the query positions of one stream towards what the streams before it have found in this layer.
+
+    Args:
+        config: Model configuration.
+        num_sources: How many streams are joined into the keys and values.
+    """
+
+    def __init__(self, config: SpeaQConfig, num_sources: int) -> None:
+        super().__init__()
+        self.attention = SpeaQAttention(config, config.decoder_attention_heads, num_sources)
+        self.projection = nn.Linear(config.d_model, config.d_model)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, positions: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Condition `positions` `(B, T, D)` on `keys` and `values` `(B, N, num_sources·D)`."""
+        attended, _ = self.attention(positions, keys, values)
+        return positions + self.dropout(self.projection(attended))
+
+
+class SpeaQTripletRefinement(nn.Module):
+    """Lets one stream look at all (subject, object, relation) triplets between two layers."""
+
+    def __init__(self, config: SpeaQConfig) -> None:
+        super().__init__()
+        self.attention = SpeaQAttention(config, config.decoder_attention_heads, memory_multiplier=3)
+        self.projection = nn.Linear(config.d_model, config.d_model)
+        self.dropout = nn.Dropout(config.dropout)
+        self.norm = nn.LayerNorm(config.d_model)
+
+    def forward(self, hidden_states: Tensor, positions: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Refine `hidden_states` `(B, T, D)` with triplet `keys` and `values` `(B, R, 3·D)`."""
+        attended, _ = self.attention(hidden_states + positions, keys, values)
+        return hidden_states + self.norm(self.dropout(self.projection(attended)))
+
+
+class SpeaQPreTrainedModel(PreTrainedModel):
+    """Weight initialisation and the interface for downloading and loading pretrained models."""
+
+    config: SpeaQConfig
+    base_model_prefix = "model"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    _no_split_modules = ["SpeaQBackbone", "SpeaQEncoderLayer", "SpeaQDecoderLayer"]
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False
+    _supports_sdpa = True
+    _supports_attention_backend = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Xavier for every matrix; zero for what joins the three decoders, which so start as three plain DETRs."""
+        super()._init_weights(module)
+        if isinstance(module, nn.Linear):
+            init.xavier_uniform_(module.weight)
+        elif isinstance(module, nn.Conv2d):  # the input projection; the backbone has rules of its own
+            init.kaiming_uniform_(module.weight, a=math.sqrt(5))
+        elif isinstance(module, nn.Embedding):
+            init.normal_(module.weight)
+        elif isinstance(module, (SpeaQConditionalPosition, SpeaQTripletRefinement)):
+            init.zeros_(module.projection.weight)
+            init.zeros_(module.projection.bias)
+
+
+class SpeaQEncoder(SpeaQPreTrainedModel):
+    """Transformer encoder over the cells of the feature map."""
+
+    _can_record_outputs = {"hidden_states": SpeaQEncoderLayer, "attentions": SpeaQAttention}
+
+    def __init__(self, config: SpeaQConfig) -> None:
+        super().__init__(config)
+        self.layers = nn.ModuleList([SpeaQEncoderLayer(config) for _ in range(config.encoder_layers)])
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self, inputs_embeds: Tensor, positions: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
+    ) -> BaseModelOutput:
+        """Encode `inputs_embeds` `(B, S, D)` at `positions` `(B, S, D)`; `attention_mask` as for the layers."""
+        hidden_states = inputs_embeds
+        for layer in self.layers:
+            hidden_states = layer(hidden_states, positions, attention_mask)
+        return BaseModelOutput(last_hidden_state=hidden_states)
+
+
+class SpeaQDecoder(SpeaQPreTrainedModel):
+    """The three interleaved decoders of Iterative SGG: subject, then object, then relation in every layer."""
+
+    _can_record_outputs = {
+        "hidden_states": OutputRecorder(SpeaQDecoderLayer, capture_initial_hidden_state=False),
+        "attentions": OutputRecorder(SpeaQAttention, index=1, layer_name="self_attn"),
+        "cross_attentions": OutputRecorder(SpeaQAttention, index=1, layer_name="cross_attn"),
+    }
+
+    def __init__(self, config: SpeaQConfig) -> None:
+        super().__init__(config)
+        layers, transitions = range(config.decoder_layers), range(config.decoder_layers - 1)
+        self.subject_layers = nn.ModuleList([SpeaQDecoderLayer(config) for _ in layers])
+        self.object_layers = nn.ModuleList([SpeaQDecoderLayer(config) for _ in layers])
+        self.relation_layers = nn.ModuleList([SpeaQDecoderLayer(config) for _ in layers])
+        self.object_positions = nn.ModuleList([SpeaQConditionalPosition(config, num_sources=1) for _ in layers])
+        self.relation_positions = nn.ModuleList([SpeaQConditionalPosition(config, num_sources=2) for _ in layers])
+        self.subject_refinements = nn.ModuleList([SpeaQTripletRefinement(config) for _ in transitions])
+        self.object_refinements = nn.ModuleList([SpeaQTripletRefinement(config) for _ in transitions])
+        self.relation_refinements = nn.ModuleList([SpeaQTripletRefinement(config) for _ in transitions])
+        self.entity_norm = nn.LayerNorm(config.d_model)  # one norm for subjects and objects
+        self.relation_norm = nn.LayerNorm(config.d_model)
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self,
+        positions: tuple[Tensor, Tensor, Tensor],
+        memory: Tensor,
+        memory_positions: Tensor,
+        attention_mask: Tensor | None = None,
+        **kwargs: Any,
+    ) -> SpeaQDecoderOutput:
+        """Decode subjects, objects and relations.
+
+        Args:
+            positions: Learned query positions of subject `(B, N, D)`, object `(B, N, D)` and relation `(B, R, D)`.
+            memory: Encoder output, `(B, S, D)`.
+            memory_positions: Positions of its cells, `(B, S, D)`.
+            attention_mask: Hides padding, broadcasts to `(B, 1, T, S)`.
+            kwargs: `output_hidden_states`, `output_attentions`.
+
+        Returns:
+            The normalised states of every layer.
+        """
+        image = (memory, memory + memory_positions, attention_mask)
+        streams = tuple(torch.zeros_like(position) for position in positions)
+        normalised = []
+        for layer in range(self.config.decoder_layers):
+            streams, layer_positions = self._decode_layer(layer, streams, positions, image)
+            subject, object_, relation = streams
+            normalised.append((self.entity_norm(subject), self.entity_norm(object_), self.relation_norm(relation)))
+            if layer < self.config.decoder_layers - 1:
+                streams = self._refine(layer, streams, layer_positions)
+        states = (torch.stack(layers) for layers in zip(*normalised, strict=True))
+        return SpeaQDecoderOutput(*states)
+
+    def _decode_layer(
+        self,
+        layer: int,
+        streams: tuple[Tensor, Tensor, Tensor],
+        positions: tuple[Tensor, Tensor, Tensor],
+        image: tuple[Tensor, Tensor, Tensor | None],
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
+        """One layer of each decoder. Object and relation positions start from the learned ones in every layer."""
+        subject, object_, relation = streams
+        subject_position, object_position, relation_position = positions
+        subject = self.subject_layers[layer](subject, subject_position, *image)
+        subject_keys = subject + subject_position
+        object_position = self.object_positions[layer](object_position, subject_keys, subject)
+        object_ = self.object_layers[layer](object_, object_position, *image)
+        relation_position = self.relation_positions[layer](
+            relation_position,
+            torch.cat((subject_keys, object_ + object_position), dim=-1),
+            torch.cat((subject, object_), dim=-1),
+        )
+        relation = self.relation_layers[layer](relation, relation_position, *image)
+        return (subject, object_, relation), (subject_position, object_position, relation_position)
+
+    def _refine(
+        self, layer: int, streams: tuple[Tensor, Tensor, Tensor], positions: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Feed all triplets back to each stream."""
+        triplets = self._join_triplets(*streams)
+        keys = triplets + self._join_triplets(*positions)
+        refinements = (self.subject_refinements, self.object_refinements, self.relation_refinements)
+        return tuple(
+            refinement[layer](stream, position, keys, triplets)
+            for refinement, stream, position in zip(refinements, streams, positions, strict=True)
+        )
+
+    def _join_triplets(self, subject: Tensor, object_: Tensor, relation: Tensor) -> Tensor:
+        """Join `(B, N, D)`, `(B, N, D)`, `(B, R, D)` to `(B, R, 3·D)`; subject i serves relations m·i … m·i+m-1."""
+        repeats = self.config.relation_query_multiplier
+        entities = torch.cat((subject, object_), dim=-1).repeat_interleave(repeats, dim=1)
+        return torch.cat((entities, relation), dim=-1)
+
+
+class SpeaQModel(SpeaQPreTrainedModel):
+    """Backbone, encoder and the three decoders, without heads."""
+
+    def __init__(self, config: SpeaQConfig) -> None:
+        super().__init__(config)
+        self.backbone = SpeaQBackbone(config)
+        self.input_projection = nn.Conv2d(self.backbone.num_channels, config.d_model, kernel_size=1)
+        self.encoder = SpeaQEncoder(config)
+        self.subject_queries = nn.Embedding(config.num_object_queries, config.d_model)
+        self.object_queries = nn.Embedding(config.num_object_queries, config.d_model)
+        self.relation_queries = nn.Embedding(config.num_relation_queries, config.d_model)
+        self.decoder = SpeaQDecoder(config)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(self, pixel_values: Tensor, pixel_mask: Tensor | None = None, **kwargs: Any) -> SpeaQModelOutput:
+        """Encode images and decode their relations.
+
+        Args:
+            pixel_values: `(B, 3, H, W)`, normalised, zero-padded at the right and bottom.
+            pixel_mask: `(B, H, W)`, 1 = image, 0 = padding. All image when missing.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`.
+
+        Returns:
+            States of all decoder layers.
+        """
+        features, mask = self.backbone(pixel_values.to(self.dtype), pixel_mask)
+        inputs_embeds = self.input_projection(features).flatten(2).transpose(1, 2)
+        grid = torch.ones_like(features[:, 0], dtype=torch.bool) if mask is None else mask
+        memory_positions = sine_position_embedding(grid, self.config.d_model, inputs_embeds.dtype)
+        attention_mask = None if mask is None else mask.flatten(1).long()
+        encoder_outputs = self.encoder(
+            inputs_embeds,
+            memory_positions,
+            create_bidirectional_mask(config=self.config, inputs_embeds=inputs_embeds, attention_mask=attention_mask),
+            **kwargs,
+        )
+        memory = encoder_outputs.last_hidden_state
+        outputs = self._decode(memory, memory_positions, attention_mask, **kwargs)
+        return SpeaQModelOutput(
+            last_hidden_state=outputs.relation_states[-1],
+            subject_states=outputs.subject_states,
+            object_states=outputs.object_states,
+            relation_states=outputs.relation_states,
+            decoder_hidden_states=outputs.hidden_states,
+            decoder_attentions=outputs.attentions,
+            cross_attentions=outputs.cross_attentions,
+            encoder_last_hidden_state=memory,
+            encoder_hidden_states=encoder_outputs.hidden_states,
+            encoder_attentions=encoder_outputs.attentions,
+        )
+
+    def _decode(
+        self, memory: Tensor, memory_positions: Tensor, attention_mask: Tensor | None, **kwargs: Any
+    ) -> SpeaQDecoderOutput:
+        queries = (self.subject_queries, self.object_queries, self.relation_queries)
+        positions = tuple(query.weight.expand(len(memory), -1, -1) for query in queries)
+        mask = attention_mask
+        if attention_mask is not None:
+            # Padding is the same for every query: one row, which broadcasts over subjects, objects and relations.
+            mask = create_bidirectional_mask(
+                config=self.config,
+                inputs_embeds=positions[0][:, :1],
+                attention_mask=attention_mask,
+                encoder_hidden_states=memory,
+            )
+        return self.decoder(positions, memory, memory_positions, mask, **kwargs)
+
+
+class SpeaQBoxHead(nn.Module):
+    """Three-layer network that predicts one box per query."""
+
+    def __init__(self, config: SpeaQConfig) -> None:
+        super().__init__()
+        dims = (config.d_model, config.d_model, config.d_model, 4)
+        self.layers = nn.ModuleList([nn.Linear(i, o) for i, o in zip(dims[:-1], dims[1:], strict=True)])
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Map `(…, D)` to boxes `(…, 4)`, (cx, cy, w, h) in [0, 1]."""
+        for layer in self.layers[:-1]:
+            hidden_states = layer(hidden_states).relu()
+        return self.layers[-1](hidden_states).sigmoid()
+
+
+class SpeaQForSceneGraphGeneration(SpeaQPreTrainedModel):
+    """SpeaQ (or Iterative SGG) with its heads: a set of R (subject, predicate, object) triplets per image.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from speaq_hf import SpeaQConfig, SpeaQForSceneGraphGeneration
+
+    >>> backbone = {"model_type": "resnet", "depths": [1, 1], "hidden_sizes": [8, 16], "out_features": ["stage2"]}
+    >>> config = SpeaQConfig(backbone_config=backbone, d_model=32, encoder_layers=1, decoder_layers=2, num_object_queries=10)
+    >>> model = SpeaQForSceneGraphGeneration(config).eval()
+    >>> outputs = model(torch.zeros(1, 3, 64, 64))
+    >>> outputs.predicate_logits.shape
+    torch.Size([1, 20, 51])
+
+    ```
+    """
+
+    def __init__(self, config: SpeaQConfig) -> None:
+        super().__init__(config)
+        self.model = SpeaQModel(config)
+        self.class_head = nn.Linear(config.d_model, config.num_labels + 1)
+        self.predicate_head = nn.Linear(config.d_model, config.num_predicates + 1)
+        self.box_head = SpeaQBoxHead(config)  # one for subjects, objects and relations
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: Tensor,
+        pixel_mask: Tensor | None = None,
+        labels: list[dict[str, Any]] | None = None,
+        **kwargs: Any,
+    ) -> SpeaQSceneGraphOutput:
+        """Predict triplets and, with `labels`, the loss.
+
+        Args:
+            pixel_values: `(B, 3, H, W)`, normalised, zero-padded at the right and bottom.
+            pixel_mask: `(B, H, W)`, 1 = image, 0 = padding. All image when missing.
+            labels: One dict per image: `class_labels` `(n,)`, `boxes` `(n, 4)` (cx, cy, w, h) in [0, 1] of the
+                un-padded image, `relations` `(r, 3)` rows (subject index, object index, predicate) and optionally
+                `loss_weight`, a number ≥ 0 (default 1). n and r may be 0.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`.
+
+        Returns:
+            Predictions of the last layer, of the earlier ones, and the loss.
+
+        Raises:
+            ValueError: When `labels` do not fit the images or the vocabularies.
+        """
+        outputs = self.model(pixel_values, pixel_mask, **kwargs)
+        layers = self._predict_layers(outputs)
+        loss, loss_dict = None, None
+        if labels is not None:
+            criterion = SpeaQCriterion.from_config(self.config)
+            loss, loss_dict = criterion(layers if self.config.auxiliary_loss else layers[-1:], labels)
+        return SpeaQSceneGraphOutput(
+            loss=loss,
+            loss_dict=loss_dict,
+            **layers[-1],
+            auxiliary_outputs=layers[:-1] if self.config.auxiliary_loss else None,
+            last_hidden_state=outputs.last_hidden_state,
+            decoder_hidden_states=outputs.decoder_hidden_states,
+            decoder_attentions=outputs.decoder_attentions,
+            cross_attentions=outputs.cross_attentions,
+            encoder_last_hidden_state=outputs.encoder_last_hidden_state,
+            encoder_hidden_states=outputs.encoder_hidden_states,
+            encoder_attentions=outputs.encoder_attentions,
+        )
+
+    def _predict_layers(self, outputs: SpeaQModelOutput) -> list[dict[str, Tensor]]:
+        """Apply the heads to every layer (only to the last one without auxiliary loss), earliest first."""
+        last = slice(None) if self.config.auxiliary_loss else slice(-1, None)
+        repeat = self.config.relation_query_multiplier
+        predictions = {}
+        for name, states in (("subject", outputs.subject_states), ("object", outputs.object_states)):
+            predictions[f"{name}_logits"] = self.class_head(states[last]).repeat_interleave(repeat, dim=2)
+            predictions[f"{name}_boxes"] = self.box_head(states[last]).repeat_interleave(repeat, dim=2)
+        predictions["predicate_logits"] = self.predicate_head(outputs.relation_states[last])
+        predictions["relation_boxes"] = self.box_head(outputs.relation_states[last])
+        num_layers = len(predictions["relation_boxes"])
+        return [{name: values[layer] for name, values in predictions.items()} for layer in range(num_layers)]
+
+
+__all__ = [
+    "SpeaQDecoderOutput",
+    "SpeaQForSceneGraphGeneration",
+    "SpeaQModel",
+    "SpeaQModelOutput",
+    "SpeaQPreTrainedModel",
+    "SpeaQSceneGraphOutput",
+]
