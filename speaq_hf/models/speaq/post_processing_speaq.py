@@ -1,0 +1,266 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""From the tensors of the model to scene graphs (Iterative Scene Graph Generation, NeurIPS 2022, inference).
+
+The subjects and objects of all relation queries are pooled; class-aware non-maximum suppression decides which of them
+are the objects of the image; every relation then connects the objects its own two boxes were merged into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers.image_transforms import center_to_corners_format
+
+from .box_ops_speaq import box_iou
+from .scene_graph_speaq import SceneGraph
+
+
+_OUTPUT_NAMES = ("subject_logits", "object_logits", "predicate_logits", "subject_boxes", "object_boxes")
+
+
+class RelationCandidates(NamedTuple):
+    """What every relation query of a batch proposes, in float32. B images, R queries, M predicates per query.
+
+    Pooled tensors hold the R subjects first, then the R objects.
+
+    Args:
+        boxes: `(B, 2R, 4)` pooled corners (x1, y1, x2, y2), relative to the un-padded image.
+        labels: `(B, 2R)` pooled best classes, background excluded.
+        scores: `(B, 2R)` their probabilities.
+        predicates: `(B, R, M)` best predicates of every query, background excluded, best first.
+        relation_scores: `(B, R, M)` subject x predicate x object probability.
+        predicate_probabilities: `(B, R, P+1)` softmax over all predicates and background.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor
+    predicates: Tensor
+    relation_scores: Tensor
+    predicate_probabilities: Tensor
+
+
+def post_process_scene_graph(
+    outputs: Any,
+    target_sizes: Tensor | Sequence[tuple[int, int]],
+    top_k: int | None = 100,
+    predicates_per_query: int = 1,
+    nms_threshold: float = 0.5,
+    score_threshold: float = 0.0,
+    id2label: Mapping[int, str] | None = None,
+    id2predicate: Mapping[int, str] | None = None,
+) -> list[SceneGraph]:
+    """Turns the outputs of a scene graph model into one scene graph per image.
+
+    Every object that survives suppression is in the graph, best first, also when `top_k` or `score_threshold` leaves
+    it without a relation; `SceneGraph.top` and `SceneGraph.filter` drop such objects.
+
+    Args:
+        outputs: Object or mapping with `subject_logits` and `object_logits` `(B, R, C+1)`, `predicate_logits`
+            `(B, R, P+1)`, all with background last, `subject_boxes` and `object_boxes` `(B, R, 4)` as
+            (cx, cy, w, h) in [0, 1] of the un-padded image. One entry of `auxiliary_outputs` will do.
+        target_sizes: (height, width) in pixels of each of the B images, the frame of the boxes of the result.
+        top_k: Number of relations to keep per image, counted after duplicates are gone; `None` keeps all.
+        predicates_per_query: How many of its best predicates each query proposes, in [1, P].
+        nms_threshold: Of two boxes of one class with a larger IoU the one with the lower score is merged into the other.
+        score_threshold: Lowest relation score (product of three probabilities) kept.
+        id2label: Names of the C classes; `None`: LABEL_0, LABEL_1, ...
+        id2predicate: Names of the P predicates; `None`: PREDICATE_0, PREDICATE_1, ...
+
+    Returns:
+        One graph per image, relations best first.
+
+    Raises:
+        ValueError: An output is missing, misshapen or not finite, or an argument is out of range.
+    """
+    candidates = relation_candidates(outputs, predicates_per_query)
+    if top_k is not None and top_k < 0:
+        raise ValueError(f"`top_k` must be at least 0, or None to keep all relations, got {top_k}.")
+    sizes = _check_target_sizes(target_sizes, batch_size=len(candidates.boxes))
+    names = {
+        "id2label": _names("id2label", id2label, _output(outputs, "subject_logits").shape[-1] - 1, "LABEL"),
+        "id2predicate": _names(
+            "id2predicate", id2predicate, candidates.predicate_probabilities.shape[-1] - 1, "PREDICATE"
+        ),
+    }
+    graphs = []
+    for image, size in zip(map(RelationCandidates._make, zip(*candidates, strict=True)), sizes, strict=True):
+        kept, representative = class_aware_nms(image.boxes, image.scores, image.labels, nms_threshold)
+        relations = _select_relations(image, representative, top_k, score_threshold)
+        objects = {"labels": image.labels[kept], "scores": image.scores[kept]}
+        boxes = scale_and_clip_boxes(image.boxes[kept], size)
+        graphs.append(SceneGraph(boxes=boxes, **objects, **relations, image_size=size, **names))
+    return graphs
+
+
+def relation_candidates(outputs: Any, predicates_per_query: int = 1) -> RelationCandidates:
+    """Reads what every relation query proposes off the model's outputs.
+
+    Args:
+        outputs: See `post_process_scene_graph`.
+        predicates_per_query: M, in [1, P].
+
+    Returns:
+        Classes, boxes, predicates and scores of all queries.
+
+    Raises:
+        ValueError: An output is missing, misshapen or not finite, or M is out of range.
+    """
+    subject, obj, predicate, subject_boxes, object_boxes = _check_outputs(outputs)
+    num_predicates = predicate.shape[-1] - 1
+    if not 1 <= predicates_per_query <= num_predicates:
+        raise ValueError(f"`predicates_per_query` must be in [1, {num_predicates}], got {predicates_per_query}.")
+    subject_scores, subject_labels = subject[..., :-1].max(dim=-1)  # (B, R)
+    object_scores, object_labels = obj[..., :-1].max(dim=-1)  # (B, R)
+    # A stable sort, because `topk` does not say which of two equal scores comes first (half precision has many).
+    predicate_scores, predicates = predicate[..., :-1].sort(dim=-1, descending=True, stable=True)
+    predicate_scores, predicates = (t[..., :predicates_per_query] for t in (predicate_scores, predicates))  # (B, R, M)
+    return RelationCandidates(
+        boxes=center_to_corners_format(torch.cat([subject_boxes, object_boxes], dim=1)),
+        labels=torch.cat([subject_labels, object_labels], dim=1),
+        scores=torch.cat([subject_scores, object_scores], dim=1),
+        predicates=predicates,
+        relation_scores=subject_scores.unsqueeze(-1) * predicate_scores * object_scores.unsqueeze(-1),
+        predicate_probabilities=predicate,
+    )
+
+
+def class_aware_nms(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor]:
+    """Exact greedy non-maximum suppression within each class, and the kept box every box is merged into.
+
+    Greedy suppression is the only mask with `kept[j] = no i before j with kept[i] and IoU(i, j) > threshold`. Starting
+    from "all kept" and applying this rule to all boxes at once settles the first box of every chain of overlaps in the
+    first round, the second in the second round, and so on: the result is exact after as many rounds as the longest
+    chain has boxes, usually three or four. Shifting classes apart by an offset, the usual trick, rounds the boxes
+    and is not exact.
+
+    Args:
+        boxes: `(n, 4)` corners (x1, y1, x2, y2), any unit.
+        scores: `(n,)`; of equal scores the earlier box goes first.
+        labels: `(n,)` classes.
+        iou_threshold: Suppress when IoU is larger than this.
+
+    Returns:
+        kept: `(N,)` indices of the boxes kept, by descending score.
+        representative: `(n,)` for every box the index *into `kept`* of the box of its class it overlaps most.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    boxes, labels = boxes[order], labels[order]
+    # Most pairs differ in class: only the others are looked at. Pairs are ordered by `first`, then `second`.
+    first, second = (labels.unsqueeze(1) == labels).nonzero(as_tuple=True)
+    iou = box_iou(boxes[first], boxes[second])
+    iou[first == second] = 1.0  # a box of no area, too, overlaps itself most
+    overlap = (iou > iou_threshold) & (first < second)
+    kept = _settle(suppressors=first[overlap], suppressed=second[overlap], count=len(order))
+    nearest = _nearest_kept(first, second, iou, kept)
+    representative = torch.empty_like(order)
+    representative[order] = (kept.cumsum(dim=0) - 1)[nearest]
+    return order[kept], representative
+
+
+def _settle(suppressors: Tensor, suppressed: Tensor, count: int) -> Tensor:
+    """The mask `(count,)` that says of every box whether no kept box suppresses it; suppressors come before their boxes."""
+    kept, settled = torch.ones(count, dtype=torch.bool, device=suppressors.device), False
+    while not settled:
+        previous, kept = kept, torch.ones_like(kept)
+        kept[suppressed[previous[suppressors]]] = False
+        settled = torch.equal(previous, kept)
+    return kept
+
+
+def _nearest_kept(first: Tensor, second: Tensor, iou: Tensor, kept: Tensor) -> Tensor:
+    """For every box the kept box with the largest IoU among its pairs `(first, second)`, the earliest of several."""
+    to_kept = kept[second]
+    first, second, iou = first[to_kept], second[to_kept], iou[to_kept]
+    largest = iou.new_zeros(len(kept)).scatter_reduce_(0, first, iou, "amax")
+    is_largest = iou == largest[first]
+    return kept.new_full(kept.shape, len(kept), dtype=torch.long).scatter_reduce_(
+        0, first[is_largest], second[is_largest], "amin"
+    )
+
+
+def scale_and_clip_boxes(boxes: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """Scales relative corners `(..., 4)` to pixels of an image of `image_size` (height, width), and clips them to it."""
+    height, width = image_size
+    limit = boxes.new_tensor([width, height, width, height])
+    return (boxes * limit).clamp(min=boxes.new_zeros(4), max=limit)
+
+
+def _select_relations(
+    image: RelationCandidates, representative: Tensor, top_k: int | None, score_threshold: float
+) -> dict[str, Tensor]:
+    """Relation fields of the graph of one image (candidates without their batch dimension)."""
+    num_queries, per_query = image.predicates.shape
+    queries = torch.arange(num_queries, device=representative.device).repeat_interleave(per_query)
+    scores, order = image.relation_scores.flatten().sort(descending=True, stable=True)
+    queries = queries[order]
+    relations = torch.stack(
+        [representative[queries], representative[queries + num_queries], image.predicates.flatten()[order]], dim=1
+    )
+    selected = _first_occurrences(relations)
+    selected = selected[scores[selected] >= score_threshold][:top_k]
+    return {
+        "relations": relations[selected],
+        "relation_scores": scores[selected],
+        "predicate_probabilities": image.predicate_probabilities[queries[selected]],
+        "query_indices": queries[selected],
+    }
+
+
+def _first_occurrences(rows: Tensor) -> Tensor:
+    """Ascending indices of those rows of `(n, d)` that equal no earlier row."""
+    if not len(rows):
+        return rows.new_zeros(0)
+    unique, group = rows.unique(dim=0, return_inverse=True)
+    first = group.new_full((len(unique),), len(rows))
+    return first.scatter_reduce_(0, group, torch.arange(len(rows), device=rows.device), "amin").sort().values
+
+
+def _output(outputs: Any, name: str) -> Tensor:
+    value = outputs.get(name) if isinstance(outputs, Mapping) else getattr(outputs, name, None)
+    if value is None:
+        raise ValueError(f"The model outputs have no `{name}`; post-processing needs {', '.join(_OUTPUT_NAMES)}.")
+    return value
+
+
+def _check_outputs(outputs: Any) -> tuple[Tensor, ...]:
+    """Probabilities of subjects, objects and predicates, subject boxes and object boxes, in float32."""
+    values = {name: _output(outputs, name).detach().float() for name in _OUTPUT_NAMES}
+    leading = values["subject_logits"].shape[:2]
+    for name, value in values.items():
+        if value.dim() != 3 or value.shape[:2] != leading or (name.endswith("boxes") and value.shape[2] != 4):
+            raise ValueError(
+                f"Expected `{name}` of shape (batch, relation queries, {4 if name.endswith('boxes') else 'classes + 1'})"
+                f" with the first two as in `subject_logits` {tuple(leading)}, got {tuple(value.shape)}."
+            )
+    if values["subject_logits"].shape != values["object_logits"].shape:
+        raise ValueError("`subject_logits` and `object_logits` must have the same number of classes.")
+    finite = {name: v.softmax(dim=-1) if name.endswith("logits") else v for name, v in values.items()}
+    for name, value in finite.items():
+        images = (~value.isfinite()).flatten(1).any(dim=1).nonzero().flatten().tolist()
+        if images:
+            raise ValueError(f"`{name}` is not finite (nan or inf) for image(s) {images} of the batch.")
+    return tuple(finite.values())
+
+
+def _check_target_sizes(target_sizes: Tensor | Sequence[tuple[int, int]], batch_size: int) -> list[tuple[int, int]]:
+    sizes = target_sizes.tolist() if isinstance(target_sizes, Tensor) else [tuple(size) for size in target_sizes]
+    if len(sizes) != batch_size:
+        raise ValueError(
+            f"`target_sizes` must hold one (height, width) for each of {batch_size} images, got {len(sizes)}."
+        )
+    for index, size in enumerate(sizes):
+        if len(size) != 2 or min(size) <= 0:
+            raise ValueError(f"`target_sizes[{index}]` must be a positive (height, width), got {tuple(size)}.")
+    return [(int(height), int(width)) for height, width in sizes]
+
+
+def _names(argument: str, names: Mapping[int, str] | None, count: int, prefix: str) -> dict[int, str]:
+    if names is None:
+        return {index: f"{prefix}_{index}" for index in range(count)}
+    if len(names) != count:
+        raise ValueError(f"`{argument}` names {len(names)} classes but the model predicts {count}.")
+    return {int(index): name for index, name in names.items()}
