@@ -1,0 +1,41 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Data in, batches out: readers, statistics, augmentation, mixing and the collator.
+
+Names are resolved on first use, so that importing this package needs neither h5py nor datasets.
+"""
+
+from importlib import import_module
+from typing import Any
+
+
+_MODULE_OF = {
+    "SceneGraphAugmentation": "augmentation",
+    "SceneGraphExample": "augmentation",
+    "SceneGraphTransform": "augmentation",
+    "SceneGraphCollator": "collator",
+    "pair_frequency_accuracy": "frequency_baseline",
+    "generate_synthetic_genome": "generator",
+    "RatioBatchSampler": "mixing",
+    "mix_datasets": "mixing",
+    "PredicateStatistics": "statistics",
+    "TripletCounts": "statistics",
+    "predicate_statistics": "statistics",
+    "zero_shot_triplets": "statistics",
+    "load_synthetic_genome": "visual_genome",
+    "load_visual_genome": "visual_genome",
+    "object_names": "visual_genome",
+    "predicate_names": "visual_genome",
+    "scene_graph_features": "visual_genome",
+}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

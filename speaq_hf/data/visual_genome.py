@@ -1,0 +1,472 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Visual Genome scene graphs in the VG150 files (Xu et al., CVPR 2017) as a `datasets.Dataset`.
+
+The HDF5 file stores all boxes and relations of all images in flat arrays; they become Arrow columns without a Python
+loop over images. One row is one image:
+
+- `image`: decoded on access from `<images>/<image_id>.jpg`
+- `image_id`, `width`, `height`: as `image_data.json` says (the JPEG's own size wins when an image is loaded)
+- `objects`: `bbox (n, 4)` corners (x1, y1, x2, y2) in pixels, not clipped to the image, and `category (n,)`
+- `relations (r, 3)`: rows (subject, object, predicate), the first two index the row's own objects; duplicates are kept
+- `predicates (r,)`: the last column of `relations` once more, as `ClassLabel`
+
+Classes are 0-based. `predicates` exists for its feature type: names kept in the features survive `map`, `select`,
+`concatenate_datasets`, `save_to_disk`, Parquet and the Hub, which the dataset's description does not. Read names with
+`object_names` and `predicate_names`; everything that consumes relations reads `relations`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+import pyarrow as pa
+from datasets import ClassLabel, Dataset, DatasetInfo, Features, Image, List, NamedSplit, Value
+
+
+# Images whose files were corrupt when the HDF5 file was made: listed in image_data.json, without a row in the HDF5 file.
+CORRUPTED_IMAGE_IDS = (1592, 1722, 4616, 4617)
+
+Split = Literal["train", "val", "validation", "test"]
+TRAIN_FLAG, VALIDATION_FLAG, TEST_FLAG = 0, 1, 2
+
+
+def load_visual_genome(
+    root: str | os.PathLike,
+    split: Split,
+    *,
+    images: str = "VG_100K",
+    annotations: str = "VG-SGG-with-attri.h5",
+    categories: str = "VG-SGG-dicts-with-attri.json",
+    image_data: str = "image_data.json",
+    num_validation_images: int | None = 5000,
+    keep_empty: bool = False,
+    filter_non_overlap: bool = False,
+    box_scale: int = 1024,
+) -> Dataset:
+    """Read one split of Visual Genome; the module's docstring describes its rows.
+
+    Args:
+        root: Folder that holds the files.
+        split: "train", "val" (or "validation") or "test".
+        images: Folder of the JPEGs, below `root`.
+        annotations: HDF5 file of boxes and relations, below `root`.
+        categories: JSON file of the vocabularies, below `root`.
+        image_data: JSON file of image ids and sizes, below `root`.
+        num_validation_images: The first so many images of the training flag, counted after images without boxes (and
+            relations) were dropped, are the validation split. None: the images flagged 1 in the file are.
+        keep_empty: Keep images that have boxes but no relation. Images without boxes are always dropped.
+        filter_non_overlap: In the training split, drop relations between boxes that do not overlap, and images that
+            lose all relations by it.
+        box_scale: Length of the long image side in the frame of the stored boxes; picks the array `boxes_<box_scale>`.
+
+    Returns:
+        The split in file order. `object_names` and `predicate_names` read the vocabularies from it.
+
+    Raises:
+        FileNotFoundError: A file, the image folder, or an image of the split is missing.
+        ValueError: A file is not what it should be (the message names file, field and row), or the split is empty.
+    """
+    root = Path(root)
+    flag = _split_flag(split)
+    vocabulary = _read_vocabulary(root / categories)
+    graphs = _read_graphs(root / annotations, box_scale)
+    sizes = _read_image_sizes(root / image_data, root / annotations, len(graphs.split))
+    _check_classes(graphs, vocabulary)
+
+    rows = _rows_of_split(graphs, flag, num_validation_images, keep_empty)
+    scene_graphs = _select(graphs, rows)
+    if filter_non_overlap and flag == TRAIN_FLAG:
+        scene_graphs = _drop_non_overlapping(scene_graphs, keep_empty)
+    if not len(scene_graphs.rows):
+        raise ValueError(_empty_split_message(graphs, split, num_validation_images))
+    sizes = sizes[scene_graphs.rows]
+    paths = _image_paths(root / images, sizes[:, 0])
+    return _build_dataset(scene_graphs, sizes, paths, vocabulary, box_scale, split)
+
+
+def load_synthetic_genome(
+    root: str | os.PathLike,
+    split: Split,
+    *,
+    images: str = "synthetic_images",
+    annotations: str = "synthetic-SGG-with-attri.h5",
+    categories: str = "synthetic-SGG-dicts-with-attri.json",
+    image_data: str = "synthetic_image_data.json",
+    num_validation_images: int | None = None,
+    **kwargs: Any,
+) -> Dataset:
+    """Read one split of a synthetic set in the file formats of Visual Genome.
+
+    The same as `load_visual_genome` with other file names; and the images flagged 1 are the validation split unless
+    `num_validation_images` asks for the first training images instead. See there for the arguments and errors.
+    """
+    return load_visual_genome(
+        root,
+        split,
+        images=images,
+        annotations=annotations,
+        categories=categories,
+        image_data=image_data,
+        num_validation_images=num_validation_images,
+        **kwargs,
+    )
+
+
+def scene_graph_features(object_names: Sequence[str], predicate_names: Sequence[str]) -> Features:
+    """Features of a scene graph dataset over the given vocabularies (the module's docstring describes a row)."""
+    return Features(
+        {
+            "image": Image(),
+            "image_id": Value("int64"),
+            "width": Value("int32"),
+            "height": Value("int32"),
+            "objects": {
+                "bbox": List(List(Value("float32"), length=4)),
+                "category": List(ClassLabel(names=list(object_names))),
+            },
+            "relations": List(List(Value("int32"), length=3)),
+            "predicates": List(ClassLabel(names=list(predicate_names))),
+        }
+    )
+
+
+def object_names(dataset: Dataset) -> list[str]:
+    """Object class names of a scene graph dataset, in index order.
+
+    Raises:
+        ValueError: The features hold no such names.
+    """
+    objects = dataset.features.get("objects")
+    return _class_names(objects.get("category") if isinstance(objects, dict) else None, "objects.category")
+
+
+def predicate_names(dataset: Dataset) -> list[str]:
+    """Predicate names of a scene graph dataset, in index order.
+
+    Raises:
+        ValueError: The features hold no such names.
+    """
+    return _class_names(dataset.features.get("predicates"), "predicates")
+
+
+def _class_names(feature: Any, field: str) -> list[str]:
+    label = getattr(feature, "feature", None)
+    if not isinstance(label, ClassLabel):
+        raise ValueError(
+            f"expected the dataset's field '{field}' to be List(ClassLabel(names=...)), got {feature!r}; "
+            "build the dataset with the features of speaq_hf.data.scene_graph_features(objects, predicates)"
+        )
+    return list(label.names)
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Vocabulary:
+    """Names in index order and the file they came from."""
+
+    file: Path
+    objects: list[str]
+    predicates: list[str]
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Which rows of a flat array belong to each image: `first[i]`, …, `first[i] + count[i] - 1`."""
+
+    first: np.ndarray
+    count: np.ndarray
+
+    def flat_rows(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the given images, image after image, and each row's position in `images`."""
+        owner = np.repeat(np.arange(len(images)), self.count[images])
+        starts = np.cumsum(self.count[images]) - self.count[images]
+        return np.arange(len(owner)) - starts[owner] + self.first[images][owner], owner
+
+
+@dataclass(frozen=True)
+class _Graphs:
+    """The HDF5 file: flat arrays of boxes and relations, and the rows that belong to each image."""
+
+    file: Path
+    split: np.ndarray  # (images,)
+    box_span: _Span
+    relation_span: _Span
+    boxes_cxcywh: np.ndarray  # (boxes, 4)
+    labels: np.ndarray  # (boxes,) 1-based
+    relationships: np.ndarray  # (relations, 2) rows of boxes
+    predicates: np.ndarray  # (relations,) 1-based
+
+
+def _read_vocabulary(file: Path) -> _Vocabulary:
+    content = _read_json(file)
+    return _Vocabulary(file, *(_names_in_order(file, content, key) for key in ("label_to_idx", "predicate_to_idx")))
+
+
+def _names_in_order(file: Path, content: Any, key: str) -> list[str]:
+    index_of = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(index_of, dict) or not index_of:
+        raise ValueError(f"{file}: expected an object '{key}' of names and 1-based indices, found {type(index_of)}")
+    names = sorted(index_of, key=index_of.get)
+    indices = [index_of[name] for name in names]
+    if indices != list(range(1, len(names) + 1)):
+        raise ValueError(f"{file}: '{key}' must use every index 1..{len(names)} once, found {indices[:5]}…{indices[-1]}")
+    return names
+
+
+def _read_json(file: Path) -> Any:
+    _require_file(file)
+    try:
+        with open(file, encoding="utf-8") as handle:
+            return json.load(handle)
+    except ValueError as error:
+        raise ValueError(f"{file}: not a JSON file ({error}); download or generate it again") from error
+
+
+def _require_file(file: Path) -> None:
+    if not file.is_file():
+        present = sorted(os.listdir(file.parent))[:10] if file.parent.is_dir() else "no such folder"
+        raise FileNotFoundError(f"{file} does not exist ({file.parent} holds: {present}); check the root and file name")
+
+
+def _read_image_sizes(file: Path, annotations: Path, num_rows: int) -> np.ndarray:
+    """Rows (image id, width, height) (images, 3), matching the rows of the HDF5 file."""
+    entries = _read_json(file)
+    sizes = np.array([_image_size(file, row, entry) for row, entry in enumerate(entries)], np.int64).reshape(-1, 3)
+    if len(sizes) != num_rows:
+        sizes = sizes[~np.isin(sizes[:, 0], CORRUPTED_IMAGE_IDS)]
+    if len(sizes) != num_rows:
+        raise ValueError(
+            f"{file} lists {len(entries)} images ({len(sizes)} without the corrupted ids {CORRUPTED_IMAGE_IDS}) but "
+            f"'split' in {annotations} has {num_rows} rows; the two files must come from the same data set"
+        )
+    return sizes
+
+
+def _image_size(file: Path, row: int, entry: Any) -> tuple[int, int, int]:
+    try:
+        image_id, width, height = int(entry["image_id"]), int(entry["width"]), int(entry["height"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file}, row {row}: expected integers 'image_id', 'width', 'height', got {entry}") from error
+    if width < 1 or height < 1:
+        raise ValueError(f"{file}, row {row}: width and height must be at least 1 pixel, got {width} x {height}")
+    return image_id, width, height
+
+
+def _read_graphs(file: Path, box_scale: int) -> _Graphs:
+    _require_file(file)
+    try:
+        handle = h5py.File(file, "r")
+    except OSError as error:
+        raise ValueError(f"{file}: not an HDF5 file, or damaged ({error}); download or generate it again") from error
+    with handle:
+        boxes = _read_array(handle, file, f"boxes_{box_scale}", 4)
+        labels = _read_array(handle, file, "labels", 1, rows=len(boxes))[:, 0]
+        relationships = _read_array(handle, file, "relationships", 2)
+        predicates = _read_array(handle, file, "predicates", 1, rows=len(relationships))[:, 0]
+        split = _read_array(handle, file, "split", 1)[:, 0]
+        box_span = _read_span(handle, file, "box", len(split), len(boxes))
+        relation_span = _read_span(handle, file, "rel", len(split), len(relationships))
+    return _Graphs(file, split, box_span, relation_span, boxes, labels, relationships, predicates)
+
+
+def _read_array(handle: h5py.File, file: Path, name: str, columns: int, rows: int | None = None) -> np.ndarray:
+    """The integer array `name` as (rows, columns) int64; a flat array counts as one column."""
+    if not isinstance(handle.get(name), h5py.Dataset):
+        raise ValueError(f"{file}: no array '{name}', the file holds {sorted(handle)}; is this a VG-SGG file?")
+    array = handle[name][()]
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.shape[1:] != (columns,) or array.dtype.kind not in "iu" or rows not in (None, len(array)):
+        expected = f"({'rows' if rows is None else rows}, {columns})"
+        raise ValueError(f"{file}: expected '{name}' to be integers {expected}, got {array.dtype} {array.shape}")
+    return array.astype(np.int64)
+
+
+def _read_span(handle: h5py.File, file: Path, kind: str, num_images: int, num_rows: int) -> _Span:
+    first_name, last_name = f"img_to_first_{kind}", f"img_to_last_{kind}"
+    first = _read_array(handle, file, first_name, 1, num_images)[:, 0]
+    last = _read_array(handle, file, last_name, 1, num_images)[:, 0]
+    empty = (first == -1) & (last == -1)
+    bad = np.flatnonzero(~empty & ((first < 0) | (last < first) | (last >= num_rows)))
+    if len(bad):
+        row = bad[0]
+        raise ValueError(
+            f"{file}, row {row}: '{first_name}' = {first[row]} and '{last_name}' = {last[row]} must be -1 and -1, or a "
+            f"range within 0..{num_rows - 1}"
+        )
+    return _Span(first, np.where(empty, 0, last - first + 1))
+
+
+def _check_classes(graphs: _Graphs, vocabulary: _Vocabulary) -> None:
+    for field, values, names in (
+        ("labels", graphs.labels, vocabulary.objects),
+        ("predicates", graphs.predicates, vocabulary.predicates),
+    ):
+        bad = np.flatnonzero((values < 1) | (values > len(names)))
+        if len(bad):
+            raise ValueError(
+                f"{graphs.file}, row {bad[0]} of '{field}': class {values[bad[0]]} is not in 1..{len(names)}, the "
+                f"vocabulary of {vocabulary.file}; the two files must come from the same data set"
+            )
+
+
+def _image_paths(folder: Path, image_ids: np.ndarray) -> list[str]:
+    """Absolute paths of the JPEGs; one listing of the folder finds the missing ones before any work is done."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"the image folder {folder} does not exist; put the JPEGs there or pass images=<folder>")
+    names = [f"{image_id}.jpg" for image_id in image_ids.tolist()]
+    present = set(os.listdir(folder))
+    missing = [name for name in names if name not in present]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder} lacks {len(missing)} of the split's {len(names)} images, first {missing[:3]}; unpack all image "
+            "archives of the data set into this one folder"
+        )
+    prefix = os.path.join(os.path.abspath(folder), "")
+    return [prefix + name for name in names]
+
+
+# Splits ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _SceneGraphs:
+    """The images of one split: flat boxes and relations, ordered by image, each with the position of its image."""
+
+    rows: np.ndarray  # (n,) rows of the HDF5 file
+    boxes_cxcywh: np.ndarray  # (b, 4)
+    labels: np.ndarray  # (b,) 0-based
+    box_owner: np.ndarray  # (b,) position of the box's image in `rows`
+    relations: np.ndarray  # (r, 3) subject, object (within the image), predicate (0-based)
+    relation_owner: np.ndarray  # (r,)
+
+    @property
+    def box_start(self) -> np.ndarray:
+        """First flat box of every image (n,)."""
+        return np.searchsorted(self.box_owner, np.arange(len(self.rows)))
+
+
+def _split_flag(split: str) -> int:
+    flags = {"train": TRAIN_FLAG, "val": VALIDATION_FLAG, "validation": VALIDATION_FLAG, "test": TEST_FLAG}
+    if split not in flags:
+        raise ValueError(f"split must be one of {list(flags)}, got {split!r}")
+    return flags[split]
+
+
+def _rows_of_split(graphs: _Graphs, flag: int, num_validation: int | None, keep_empty: bool) -> np.ndarray:
+    """Rows of the HDF5 file that belong to the split, in file order."""
+    usable = graphs.box_span.count > 0
+    if not keep_empty:
+        usable &= graphs.relation_span.count > 0
+    if num_validation is None or flag == TEST_FLAG:
+        return np.flatnonzero(usable & (graphs.split == flag))
+    if num_validation < 0:
+        raise ValueError(f"num_validation_images must be None or at least 0, got {num_validation}")
+    training = np.flatnonzero(usable & (graphs.split == TRAIN_FLAG))
+    return training[num_validation:] if flag == TRAIN_FLAG else training[:num_validation]
+
+
+def _empty_split_message(graphs: _Graphs, split: str, num_validation: int | None) -> str:
+    flags, counts = np.unique(graphs.split, return_counts=True)
+    return (
+        f"{graphs.file}: no image with annotations is left in split '{split}' (images per flag of 'split': "
+        f"{dict(zip(flags.tolist(), counts.tolist(), strict=True))}, num_validation_images = {num_validation}); "
+        "choose num_validation_images smaller than the number of training images, or None to use the images flagged 1"
+    )
+
+
+def _select(graphs: _Graphs, rows: np.ndarray) -> _SceneGraphs:
+    box_rows, box_owner = graphs.box_span.flat_rows(rows)
+    relation_rows, relation_owner = graphs.relation_span.flat_rows(rows)
+    image = rows[relation_owner]
+    pairs = graphs.relationships[relation_rows] - graphs.box_span.first[image][:, None]
+    outside = np.flatnonzero(((pairs < 0) | (pairs >= graphs.box_span.count[image][:, None])).any(axis=1))
+    if len(outside):
+        row, owner = relation_rows[outside[0]], image[outside[0]]
+        first, count = graphs.box_span.first[owner], graphs.box_span.count[owner]
+        raise ValueError(
+            f"{graphs.file}, row {row} of 'relationships': {graphs.relationships[row].tolist()} must lie within the boxes "
+            f"{first}..{first + count - 1} of its image (row {owner} of 'split'); the file is inconsistent"
+        )
+    relations = np.column_stack([pairs, graphs.predicates[relation_rows] - 1])
+    return _SceneGraphs(
+        rows, graphs.boxes_cxcywh[box_rows], graphs.labels[box_rows] - 1, box_owner, relations, relation_owner
+    )
+
+
+def _drop_non_overlapping(graphs: _SceneGraphs, keep_empty: bool) -> _SceneGraphs:
+    """Without the relations of non-overlapping boxes and without the images that lost all their relations."""
+    boxes = _corners(graphs.boxes_cxcywh)
+    start = graphs.box_start[graphs.relation_owner]
+    subject, object_ = boxes[start + graphs.relations[:, 0]], boxes[start + graphs.relations[:, 1]]
+    overlap = np.minimum(subject[:, 2:], object_[:, 2:]) - np.maximum(subject[:, :2], object_[:, :2])
+    keep = (overlap > 0).all(axis=1)
+
+    had = np.bincount(graphs.relation_owner, minlength=len(graphs.rows)) > 0
+    has = np.bincount(graphs.relation_owner[keep], minlength=len(graphs.rows)) > 0
+    kept_image = has | (~had & keep_empty)
+    position = np.cumsum(kept_image) - 1
+    box_kept = kept_image[graphs.box_owner]
+    return _SceneGraphs(
+        graphs.rows[kept_image],
+        graphs.boxes_cxcywh[box_kept],
+        graphs.labels[box_kept],
+        position[graphs.box_owner[box_kept]],
+        graphs.relations[keep],
+        position[graphs.relation_owner[keep]],
+    )
+
+
+def _corners(boxes_cxcywh: np.ndarray) -> np.ndarray:
+    """Corners in the integers of the file: x1 = trunc(cx - w / 2) towards zero, x2 = x1 + w, as the published reader."""
+    top_left = np.trunc(boxes_cxcywh[:, :2] - boxes_cxcywh[:, 2:] / 2).astype(np.int64)
+    return np.concatenate([top_left, top_left + boxes_cxcywh[:, 2:]], axis=1)
+
+
+# Arrow ----------------------------------------------------------------------------------------------------------------
+
+
+def _build_dataset(
+    graphs: _SceneGraphs, sizes: np.ndarray, paths: list[str], vocabulary: _Vocabulary, box_scale: int, split: str
+) -> Dataset:
+    features = scene_graph_features(vocabulary.objects, vocabulary.predicates)
+    long_side = sizes[:, 1:].max(axis=1)[graphs.box_owner, None]
+    boxes = _corners(graphs.boxes_cxcywh) / box_scale * long_side
+    box_offsets = _offsets(graphs.box_owner, len(graphs.rows))
+    relation_offsets = _offsets(graphs.relation_owner, len(graphs.rows))
+    columns = {
+        "image": pa.StructArray.from_arrays([pa.nulls(len(paths), pa.binary()), pa.array(paths)], ["bytes", "path"]),
+        "image_id": pa.array(sizes[:, 0]),
+        "width": pa.array(sizes[:, 1].astype(np.int32)),
+        "height": pa.array(sizes[:, 2].astype(np.int32)),
+        "objects": pa.StructArray.from_arrays(
+            [
+                pa.ListArray.from_arrays(box_offsets, _fixed_rows(boxes.astype(np.float32))),
+                pa.ListArray.from_arrays(box_offsets, pa.array(graphs.labels)),
+            ],
+            ["bbox", "category"],
+        ),
+        "relations": pa.ListArray.from_arrays(relation_offsets, _fixed_rows(graphs.relations.astype(np.int32))),
+        "predicates": pa.ListArray.from_arrays(relation_offsets, pa.array(graphs.relations[:, 2])),
+    }
+    table = pa.table(columns).cast(features.arrow_schema)
+    name = "validation" if split == "val" else split
+    return Dataset(table, info=DatasetInfo(features=features), split=NamedSplit(name))
+
+
+def _offsets(owner: np.ndarray, num_images: int) -> pa.Array:
+    """Arrow list offsets (num_images + 1,) of flat rows that are ordered by `owner`."""
+    return pa.array(np.searchsorted(owner, np.arange(num_images + 1)).astype(np.int32))
+
+
+def _fixed_rows(array: np.ndarray) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array.shape[1])
