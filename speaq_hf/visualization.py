@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,7 @@ def find_hits(predicted: SceneGraph, reference: SceneGraph, iou_threshold: float
 
 def write_html_gallery(
     folder: str | os.PathLike,
-    examples: Sequence[GalleryExample],
+    examples: Iterable[GalleryExample],
     *,
     title: str,
     metrics: Mapping[str, Mapping[str, Any]] | None = None,
@@ -157,7 +157,7 @@ def write_html_gallery(
 
     Args:
         folder: Made if missing; pictures of the same name are replaced.
-        examples: One picture each, see `compare_scene_graphs`.
+        examples: One picture each, see `compare_scene_graphs`. They are drawn one by one; wrap them in `tqdm` to watch.
         title: Heading of the page.
         metrics: Column name ("trained", "untrained", ...) -> metric name -> number; the table at the top.
         description: A sentence under the heading.

@@ -15,14 +15,14 @@ NEVER = np.iinfo(np.int64).max  # rank of an annotated triplet that no predictio
 
 @dataclass(frozen=True)
 class ImageTriplets:
-    """The arrays of one image's scene graph, predicted or annotated, checked.
+    """The arrays of one image's scene graph, predicted or annotated, checked. Numbers are float32 and int64.
 
     Args:
         boxes: `(n, 4)` (x1, y1, x2, y2) in pixels.
         labels: `(n,)` object classes.
         scores: `(n,)` object scores; ones for annotations.
         relations: `(k, 3)` rows (subject, object, predicate), best first.
-        predicate_probabilities: `(k, P+1)`, last column background; `(0, P+1)` for annotations.
+        predicate_probabilities: `(k, P+1)`, last column background; zeros for annotations.
     """
 
     boxes: np.ndarray
@@ -61,11 +61,12 @@ class ImageTriplets:
     def from_reference(cls, annotation: Any, num_predicates: int, where: str) -> ImageTriplets:
         """Reads an annotation with `boxes`, `labels` and `relations`; see `from_prediction`."""
         boxes = _read(annotation, "boxes", where, float, (4,))
+        relations = _read(annotation, "relations", where, int, (3,))
         triplets = cls(
             boxes=boxes,
             labels=_read(annotation, "labels", where, int),
             scores=np.ones(len(boxes), dtype=np.float32),
-            relations=(relations := _read(annotation, "relations", where, int, (3,))),
+            relations=relations,
             predicate_probabilities=np.zeros((len(relations), num_predicates + 1), dtype=np.float32),
         )
         triplets._check_lengths(where)

@@ -377,7 +377,8 @@ def test_evaluate_loads_the_metric_by_path():
     path = Path(speaq_hf.metrics.__file__).parent / "scene_graph_recall_metric.py"
     predictions, references = random_images(5, 4)
     silent, _ = one_relation(boxes=[], labels=[], scores=[], relations=[], predicate_probabilities=[])
-    predictions, references = [*predictions, silent], [*references, references[0]]
+    predictions = [*predictions, silent, perfect_prediction(references[1])]
+    references = [*references, references[0], references[1]]
     metric = evaluate.load(str(path))
     results = metric.compute(predictions=predictions, references=references, num_predicates=P, ks=(1, 5))
     expected = evaluated(predictions, references, ks=(1, 5), zero_shot_triplets=None)
