@@ -218,7 +218,9 @@ def _names_in_order(file: Path, content: Any, key: str) -> list[str]:
     names = sorted(index_of, key=index_of.get)
     indices = [index_of[name] for name in names]
     if indices != list(range(1, len(names) + 1)):
-        raise ValueError(f"{file}: '{key}' must use every index 1..{len(names)} once, found {indices[:5]}…{indices[-1]}")
+        raise ValueError(
+            f"{file}: '{key}' must use every index 1..{len(names)} once, found {indices[:5]}…{indices[-1]}"
+        )
     return names
 
 
@@ -234,7 +236,9 @@ def _read_json(file: Path) -> Any:
 def _require_file(file: Path) -> None:
     if not file.is_file():
         present = sorted(os.listdir(file.parent))[:10] if file.parent.is_dir() else "no such folder"
-        raise FileNotFoundError(f"{file} does not exist ({file.parent} holds: {present}); check the root and file name")
+        raise FileNotFoundError(
+            f"{file} does not exist ({file.parent} holds: {present}); check the root and file name"
+        )
 
 
 def _read_image_sizes(file: Path, annotations: Path, num_rows: int) -> np.ndarray:
@@ -322,7 +326,9 @@ def _check_classes(graphs: _Graphs, vocabulary: _Vocabulary) -> None:
 def _image_paths(folder: Path, image_ids: np.ndarray) -> list[str]:
     """Absolute paths of the JPEGs; one listing of the folder finds the missing ones before any work is done."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"the image folder {folder} does not exist; put the JPEGs there or pass images=<folder>")
+        raise FileNotFoundError(
+            f"the image folder {folder} does not exist; put the JPEGs there or pass images=<folder>"
+        )
     names = [f"{image_id}.jpg" for image_id in image_ids.tolist()]
     present = set(os.listdir(folder))
     missing = [name for name in names if name not in present]
