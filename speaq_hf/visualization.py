@@ -341,7 +341,7 @@ def _free_area(axes: Axes, box: Sequence[float], size: np.ndarray, placed: Seque
     width, height = size
     columns = [left, right - width, (left + right - width) / 2]
     rows = [top - height, top, bottom, bottom - height, *np.arange(top - 2 * height, bottom, -height)]
-    if top - bottom < 2 * height:  # inside, the label would hide the object
+    if top - bottom < 4 * height:  # inside, the label would hide much of the object
         rows[:2] = rows[1::-1]
     best, least = None, np.inf
     for y in rows:
