@@ -39,22 +39,22 @@ def cut_predicate_groups(counts: Sequence[float], num_groups: int) -> list[list[
     """Cut predicates into groups of similar total frequency (SpeaQ section 3.2).
 
     Each group takes the most frequent remaining predicates while their sum stays below half of what remains; the last
-    group takes the rest. Every group gets at least one predicate.
+    group takes the rest. A predicate that alone has half of what remains leaves groups empty, as in the published
+    program: the predicates are then too few or too uneven for so many groups.
 
     Args:
         counts: Frequency of each predicate, `(P,)`.
-        num_groups: Number of groups, at most P.
+        num_groups: Number of groups.
 
     Returns:
         Predicate indices of each group, most frequent first.
     """
     remaining = sorted(range(len(counts)), key=lambda predicate: -counts[predicate])
     groups = []
-    for groups_left in range(num_groups, 1, -1):
+    for _ in range(num_groups - 1):
         half = math.floor(sum(counts[predicate] for predicate in remaining) / 2)
         sums = itertools.accumulate(counts[predicate] for predicate in remaining)
         size = sum(1 for _ in itertools.takewhile(lambda total, half=half: total < half, sums))
-        size = min(max(size, 1), len(remaining) - groups_left + 1)
         groups.append(remaining[:size])
         remaining = remaining[size:]
     return [*groups, remaining]
@@ -371,6 +371,11 @@ def _cut_groups(config: SpeaQConfig) -> tuple[list[int], list[int]]:
             "cut the predicates into groups: pass how often each predicate occurs, or set `num_query_groups=1`."
         )
     groups = cut_predicate_groups(counts, config.num_query_groups)
+    if not all(groups):
+        logger.warning_once(
+            f"{sum(not group for group in groups)} of `num_query_groups={config.num_query_groups}` groups have no "
+            "predicate, because few predicates make up most of `group_predicate_counts`. Use fewer groups."
+        )
     predicate_to_group = [0] * len(counts)
     for index, group in enumerate(groups):
         for predicate in group:

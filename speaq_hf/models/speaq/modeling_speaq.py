@@ -240,8 +240,13 @@ class SpeaQBackbone(nn.Module):
         if config.freeze_batch_norm:
             with torch.no_grad():
                 freeze_batch_norms(self.model)
+        self.num_frozen_stages = config.freeze_backbone_stages
+        self.freeze_stages()
+
+    def freeze_stages(self) -> None:
+        """Exclude the first stages from training."""
         for name, parameter in self.model.named_parameters():
-            if backbone_stage(name) < config.freeze_backbone_stages:
+            if backbone_stage(name) < self.num_frozen_stages:
                 parameter.requires_grad_(False)
 
     def forward(self, pixel_values: Tensor, pixel_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -426,6 +431,10 @@ class SpeaQDecoderLayer(GradientCheckpointingLayer):
         return self.mlp_norm(hidden_states + self.dropout(self.mlp(hidden_states)))
 
 
+class SpeaQZeroInitLinear(nn.Linear):
+    """Linear layer that starts at zero, so that its branch is added to the network without disturbing it."""
+
+
 class SpeaQConditionalPosition(nn.Module):
     """Moves the query positions of one stream towards what the streams before it have found in this layer.
 
@@ -437,7 +446,7 @@ class SpeaQConditionalPosition(nn.Module):
     def __init__(self, config: SpeaQConfig, num_sources: int) -> None:
         super().__init__()
         self.attention = SpeaQAttention(config, config.decoder_attention_heads, num_sources)
-        self.projection = nn.Linear(config.d_model, config.d_model)
+        self.projection = SpeaQZeroInitLinear(config.d_model, config.d_model)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, positions: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -452,7 +461,7 @@ class SpeaQTripletRefinement(nn.Module):
     def __init__(self, config: SpeaQConfig) -> None:
         super().__init__()
         self.attention = SpeaQAttention(config, config.decoder_attention_heads, memory_multiplier=3)
-        self.projection = nn.Linear(config.d_model, config.d_model)
+        self.projection = SpeaQZeroInitLinear(config.d_model, config.d_model)
         self.dropout = nn.Dropout(config.dropout)
         self.norm = nn.LayerNorm(config.d_model)
 
@@ -475,19 +484,28 @@ class SpeaQPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_attention_backend = True
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """Load a model, see [`PreTrainedModel.from_pretrained`]; the first backbone stages come back frozen."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        for module in model.modules():
+            if isinstance(module, SpeaQBackbone):
+                module.freeze_stages()  # loading creates new parameters, all of them trainable
+        return loaded
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Xavier for every matrix; zero for what joins the three decoders, which so start as three plain DETRs."""
         super()._init_weights(module)
-        if isinstance(module, nn.Linear):
+        if isinstance(module, SpeaQZeroInitLinear):
+            init.zeros_(module.weight)
+        elif isinstance(module, nn.Linear):
             init.xavier_uniform_(module.weight)
         elif isinstance(module, nn.Conv2d):  # the input projection; the backbone has rules of its own
             init.kaiming_uniform_(module.weight, a=math.sqrt(5))
         elif isinstance(module, nn.Embedding):
             init.normal_(module.weight)
-        elif isinstance(module, (SpeaQConditionalPosition, SpeaQTripletRefinement)):
-            init.zeros_(module.projection.weight)
-            init.zeros_(module.projection.bias)
 
 
 class SpeaQEncoder(SpeaQPreTrainedModel):

@@ -1,0 +1,66 @@
+import pytest
+
+from speaq_hf import SpeaQConfig
+from speaq_hf.models.speaq.vg150 import VG150_OBJECTS, VG150_PREDICATE_COUNTS, VG150_PREDICATES
+from tests.helpers import read_reference, tiny_config
+
+
+def test_defaults_are_the_published_ones():
+    config = SpeaQConfig()
+    assert (config.num_labels, config.num_predicates, config.num_relation_queries) == (150, 50, 600)
+    assert (config.assignment, config.assignment_topk, config.assignment_quality) == ("dynamic", 4, "max")
+    assert config.backbone_config.depths == [3, 4, 23, 3]
+    assert config.id2label[0] == "airplane" and config.predicate2id["wears"] == 48
+
+
+def test_vocabulary_is_visual_genomes():
+    recorded = read_reference("vg/VG-SGG-dicts-with-attri.json")
+    assert {name: index + 1 for index, name in enumerate(VG150_OBJECTS)} == recorded["label_to_idx"]
+    assert {name: index + 1 for index, name in enumerate(VG150_PREDICATES)} == recorded["predicate_to_idx"]
+    groups = read_reference("groups.json")
+    order, counts = groups["relation_order_by_frequency"], groups["relation_frequency_sorted"]
+    assert [VG150_PREDICATE_COUNTS[predicate] for predicate in order] == counts
+
+
+def test_iterative_sgg():
+    config = SpeaQConfig.iterative_sgg(num_object_queries=100)
+    assert (config.num_relation_queries, config.assignment, config.num_query_groups) == (100, "one_to_one", 1)
+    assert config.match_per_layer is False
+
+
+@pytest.mark.parametrize("config", [SpeaQConfig(), SpeaQConfig.iterative_sgg(), tiny_config()], ids=["speaq", "isg", "tiny"])  # fmt: skip
+def test_round_trip(config, tmp_path):
+    config.save_pretrained(tmp_path)
+    loaded = SpeaQConfig.from_pretrained(tmp_path)
+    assert loaded.to_dict() == config.to_dict()
+    assert loaded.id2predicate == config.id2predicate  # integer keys
+
+
+def test_another_vocabulary_does_not_inherit_visual_genomes_counts():
+    config = SpeaQConfig(id2predicate={0: "on", 1: "under"}, num_query_groups=2, predicate_counts=[7, 3])
+    assert config.group_predicate_counts == [7, 3]
+    assert SpeaQConfig(id2predicate={0: "on", 1: "under"}, num_query_groups=1).group_predicate_counts is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"match_per_layer": False}, "assignment.*match_per_layer"),
+        ({"num_query_groups": 51}, "num_query_groups.*id2predicate"),
+        ({"num_object_queries": 3}, "num_query_groups.*num_object_queries"),
+        ({"d_model": 250}, "d_model.*encoder_attention_heads"),
+        ({"d_model": 6, "encoder_attention_heads": 1, "decoder_attention_heads": 1}, "multiple of 4"),
+        ({"predicate_counts": [1, 2, 3]}, "predicate_counts.*50 entries"),
+        ({"predicate_class_weights": [1.0] * 50}, "predicate_class_weights.*51 entries.*background"),
+        ({"group_predicate_counts": [-1] * 50}, "group_predicate_counts.*not negative"),
+        ({"id2label": {0: "a", 2: "b"}}, "id2label.*gaps"),
+        ({"id2predicate": {0: "a", 1: "a"}, "num_query_groups": 1}, "id2predicate.*duplicate names: \\['a'\\]"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"giou_cost": float("nan")}, "giou_cost"),
+        ({"decoder_layers": 0}, "decoder_layers"),
+        ({"relation_query_multiplier": 0}, "relation_query_multiplier"),
+    ],
+)
+def test_impossible_combinations_name_the_fields(fields, message):
+    with pytest.raises(ValueError, match=message):
+        SpeaQConfig(**fields)
