@@ -35,6 +35,9 @@ def prepare_labels(annotation: Mapping[str, Any], image_size: tuple[int, int], i
     """
     where = f"annotations[{image_index}]"
     _check_keys(annotation, ("image_id", "annotations", "relations"), where)
+    for field in ("annotations", "relations"):
+        if not hasattr(annotation[field], "__len__"):
+            raise ValueError(f"`{where}['{field}']` must be a list, got {type(annotation[field]).__name__}.")
     objects = annotation["annotations"]
     for row, obj in enumerate(objects):
         _check_keys(obj, ("bbox", "category_id"), f"{where}['annotations'][{row}]")
@@ -117,8 +120,8 @@ def _checked(
         return array
     values = [_numeric(row) for row in rows]
     fault = next(row for row, value in enumerate(values) if value.shape != tail or not is_valid(value))
-    kind = ("integer of at least 0" if is_valid is _is_index else "finite number") + ("s" if tail else "")
-    raise ValueError(f"`{where(fault)}` must be {tail[0] if tail else 'one'} {kind}, got {rows[fault]!r}.")
+    expected = ("non-negative integer" if is_valid is _is_index else "finite number") + ("s" if tail else "")
+    raise ValueError(f"`{where(fault)}` must be {tail[0] if tail else 'one'} {expected}, got {rows[fault]!r}.")
 
 
 def _check_relation_ends(relations: np.ndarray, num_objects: int, where: str) -> None:
@@ -134,5 +137,5 @@ def _check_relation_ends(relations: np.ndarray, num_objects: int, where: str) ->
 def _loss_weight(weight: float | None, where: str) -> np.ndarray:
     value = _numeric(1.0 if weight is None else weight)
     if value.shape != () or not np.isfinite(value) or value < 0:
-        raise ValueError(f"`{where}['loss_weight']` must be one finite number of at least 0, got {weight!r}.")
+        raise ValueError(f"`{where}['loss_weight']` must be one finite, non-negative number, got {weight!r}.")
     return value.astype(np.float32)

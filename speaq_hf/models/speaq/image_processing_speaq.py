@@ -63,13 +63,15 @@ def get_resized_size(image_size: tuple[int, int], size: SizeDict) -> tuple[int, 
 
 
 def _to_eight_bits(image: ImageInput) -> ImageInput:
-    """Scales 16-bit images, which would otherwise be clipped to white, to 8 bits; gives a 2-D array a channel."""
+    """Scales 16-bit images, which would otherwise be clipped to white, to 8 bits; makes arrays 3-D and writeable."""
     if is_pil_image(image):
         if not image.mode.startswith("I"):
             return image
         image = np.asarray(image).clip(0, 65535).astype(np.uint16)  # PIL stores 16-bit PNG as I;16 or as I
     if image.dtype == np.uint16 or image.dtype == torch.uint16:
         image = (np.asarray(image) / 257.0).round().astype(np.uint8)  # 65535 = 257 * 255
+    if isinstance(image, np.ndarray):
+        image = np.require(image, requirements="W")  # PyTorch warns about read-only arrays
     return image[None] if image.ndim == 2 else image
 
 
@@ -262,11 +264,11 @@ def _normalize(
     image: np.ndarray | Tensor, scale: float, mean: float | Iterable[float], std: float | Iterable[float]
 ) -> Tensor:
     """`(scale * image - mean) / std` of a `(3, H, W)` image in one multiplication and one subtraction, in float32."""
-    image = image if isinstance(image, Tensor) else torch.tensor(image)  # a copy: arrays may be read-only
+    pixels = torch.as_tensor(image).contiguous()  # arrays are channel-last in memory, which makes arithmetic slow
     mean, std = (
-        torch.as_tensor(value, dtype=torch.float32, device=image.device).view(-1, 1, 1) for value in (mean, std)
+        torch.as_tensor(value, dtype=torch.float32, device=pixels.device).view(-1, 1, 1) for value in (mean, std)
     )
-    return image.float().mul(scale / std).sub_(mean / std)
+    return pixels.float().mul(scale / std).sub_(mean / std)
 
 
 def _pad(images: list[Tensor], pad_size: SizeDict | None) -> dict[str, Tensor]:
