@@ -1,0 +1,360 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Synthetic scene graph data sets in Visual Genome's file formats (VG150)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ..models.speaq.vg150 import VG150_OBJECTS, VG150_PREDICATES
+from .rendering import STYLES, render_scene
+from .scenes import SceneComplexity, compose_scene
+from .shapes import OBJECT_CLASSES
+
+
+logger = logging.getLogger(__name__)
+
+GENERATOR_NAME = "speaq_hf synthetic genome"
+FIRST_IMAGE_ID = 10_000_001  # beyond Visual Genome's ids, so that sets can be mixed
+ATTRIBUTES = {"stand": "standing", "walk": "walking", "sit": "sitting", "ride": "riding", "lie": "laying",
+              "fly": "flying", "hang": "hanging"}  # fmt: skip
+MAX_ATTRIBUTES = 10
+SPLIT_FLAGS = {"train": 0, "val": 1, "test": 2}
+JPEG_QUALITY = 92
+MIN_IMAGES_PER_WORKER = 100
+
+_OBJECT_INDEX = {name: index for index, name in enumerate(VG150_OBJECTS, start=1)}
+_PREDICATE_INDEX = {name: index for index, name in enumerate(VG150_PREDICATES, start=1)}
+_ATTRIBUTE_INDEX = {name: index for index, name in enumerate(ATTRIBUTES.values(), start=1)}
+
+
+@dataclass(frozen=True)
+class GenomeFiles:
+    """File names of a set below its root folder; the defaults are those of published synthetic sets."""
+
+    images: str = "synthetic_images"
+    annotations: str = "synthetic-SGG-with-attri.h5"
+    categories: str = "synthetic-SGG-dicts-with-attri.json"
+    image_data: str = "synthetic_image_data.json"
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """All that an image depends on, besides its index."""
+
+    seed: int
+    width: int
+    height: int
+    style: str
+    complexity: SceneComplexity
+
+
+@dataclass(frozen=True)
+class _Annotation:
+    """One image's rows of the HDF5 file; classes are 1-based."""
+
+    boxes: np.ndarray  # (n, 4) x1, y1, x2, y2 in pixels
+    labels: np.ndarray  # (n,)
+    attributes: np.ndarray  # (n, MAX_ATTRIBUTES), 0-padded
+    relations: np.ndarray  # (r, 3) subject, object, predicate
+
+
+def generate_synthetic_genome(
+    root: str | os.PathLike,
+    num_images: int,
+    seed: int = 0,
+    *,
+    image_size: int | tuple[int, int] = 256,
+    split_shares: Sequence[float] = (0.8, 0.1, 0.1),
+    complexity: SceneComplexity | None = None,
+    style: str = "clean",
+    images: str = GenomeFiles.images,
+    annotations: str = GenomeFiles.annotations,
+    categories: str = GenomeFiles.categories,
+    image_data: str = GenomeFiles.image_data,
+    num_workers: int | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Path:
+    """Draws pictures of synthetic scenes and writes them as a data set in Visual Genome's files.
+
+    Image i depends on `seed`, i and the look (`image_size`, `style`, `complexity`, its split), not on `num_images` or
+    `num_workers`. Test images, and only they, contain triplets of `affordances.held_out_triplets`. The HDF5 file is
+    written last: a folder without it holds an unfinished set, which the next call with the same file names replaces.
+
+    Args:
+        root: Folder of the set; made if missing. Other files in it stay.
+        num_images: How many images, at least 1.
+        seed: Any integer >= 0.
+        image_size: Pixels of a square picture, or (height, width); each in 32..1024.
+        split_shares: Shares of the train, val and test split; they sum to 1. Splits are interleaved.
+        complexity: How crowded the scenes are; default `SceneComplexity()`.
+        style: Key of `rendering.STYLES`.
+        images: Folder of the JPEGs, `<image_id>.jpg`, below `root`.
+        annotations: HDF5 file name.
+        categories: JSON file name of the vocabularies.
+        image_data: JSON file name of the image sizes.
+        num_workers: Processes; default one per available core, 1 draws in this process. They are spawned: a script
+            that uses several needs `if __name__ == "__main__":`.
+        overwrite: Replace a finished set that this function wrote under the same names.
+        progress: Show a progress bar.
+
+    Returns:
+        `root` as a path.
+
+    Raises:
+        ValueError: If an argument is out of range.
+        FileExistsError: If files of these names exist and may not be replaced.
+    """
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    _check_arguments(num_images, seed, (height, width), split_shares, style, num_workers)
+    files = GenomeFiles(images, annotations, categories, image_data)
+    recipe = _Recipe(seed, width, height, style, complexity or SceneComplexity())
+    root = Path(root)
+    _prepare_folder(root, files, overwrite)
+    splits = assign_splits(num_images, split_shares)
+    rows = _draw_all(root / images, recipe, splits, num_workers)
+    rows = list(tqdm(rows, total=num_images, desc="Drawing scenes", unit="image", disable=not progress))
+    _write_json(root / categories, {**_vocabularies(rows), "generator": _provenance(recipe, num_images)})
+    _write_json(root / image_data, _image_sizes(recipe, files, num_images))
+    _write_annotations(root / annotations, rows, splits, max(width, height))
+    _marker(root, files).unlink()
+    logger.info("Wrote %d images to %s.", num_images, root)
+    return root
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arguments and folders
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _check_arguments(num_images, seed, size, split_shares, style, num_workers) -> None:
+    if num_images < 1:
+        raise ValueError(f"num_images: expected at least 1, got {num_images}.")
+    if seed < 0:
+        raise ValueError(f"seed: expected an integer >= 0, got {seed}.")
+    if not all(32 <= side <= 1024 for side in size) or max(size) > 3 * min(size):
+        raise ValueError(f"image_size: expected sides of 32 to 1024 pixels, at most 3:1, got {size} (height, width).")
+    shares = list(split_shares)
+    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(f"split_shares: expected three shares >= 0 (train, val, test) that sum to 1, got {shares}.")
+    if style not in STYLES:
+        raise ValueError(f"style: expected one of {sorted(STYLES)}, got {style!r}.")
+    if num_workers is not None and num_workers < 1:
+        raise ValueError(f"num_workers: expected at least 1 (or None for one per core), got {num_workers}.")
+
+
+def _marker(root: Path, files: GenomeFiles) -> Path:
+    """File that exists while a set is being written: what lies there then is ours and unfinished."""
+    return root / f"{files.images}.unfinished"
+
+
+def _is_ours(root: Path, files: GenomeFiles) -> bool:
+    if _marker(root, files).exists():
+        return True
+    try:
+        content = json.loads((root / files.categories).read_text(encoding="utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+        return False
+    return isinstance(content, dict) and content.get("generator", {}).get("name") == GENERATOR_NAME
+
+
+def _prepare_folder(root: Path, files: GenomeFiles, overwrite: bool) -> None:
+    """Makes the folder ready for a new set; removes an older one of ours if that is allowed."""
+    image_folder = root / files.images
+    if root.exists() and not root.is_dir():
+        raise FileExistsError(f"root: expected a folder, but {root} is a file.")
+    single = [root / name for name in (files.annotations, files.image_data, files.categories)]
+    occupied = [path for path in (*single, *image_folder.glob("*")) if path.exists()]
+    if occupied and not _is_ours(root, files):
+        raise FileExistsError(
+            f"{occupied[0]} exists and was not written by this generator; choose another root or other file names."
+        )
+    if occupied and not overwrite and not _marker(root, files).exists():
+        raise FileExistsError(f"{root} already holds a generated set; pass overwrite=True to replace it.")
+    image_folder.mkdir(parents=True, exist_ok=True)
+    _marker(root, files).touch()
+    for path in single:
+        path.unlink(missing_ok=True)
+    for path in image_folder.glob("*.jpg"):
+        path.unlink()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Images
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def assign_splits(num_images: int, shares: Sequence[float]) -> np.ndarray:
+    """Split flag of every image: each image goes to the split that lags farthest behind its share.
+
+    The first n entries do not depend on `num_images`, and every prefix has the shares to within one image.
+
+    Args:
+        num_images: Length of the result.
+        shares: Shares of train, val and test.
+
+    Returns:
+        (num_images,) int32 of 0, 1 (val) and 2 (test).
+    """
+    deficits, flags = np.zeros(len(shares)), np.empty(num_images, np.int32)
+    for index in range(num_images):
+        deficits += shares
+        # Rounding: sums of shares must not decide between splits that are level.
+        flags[index] = int(np.argmax(np.round(deficits, 9)))
+        deficits[flags[index]] -= 1
+    return flags
+
+
+def _draw_image(folder: Path, recipe: _Recipe, task: tuple[int, int]) -> _Annotation:
+    """Draws image `task[0]` for the split of flag `task[1]` and writes its JPEG."""
+    index, split = task
+    sequence = np.random.SeedSequence(recipe.seed, spawn_key=(index,))
+    scene_rng, picture_rng = (np.random.default_rng(child) for child in sequence.spawn(2))
+    side = min(recipe.width, recipe.height)
+    scene = compose_scene(
+        scene_rng,
+        recipe.width / side,
+        recipe.height / side,
+        recipe.complexity,
+        allow_held_out=split == SPLIT_FLAGS["test"],
+    )
+    image, boxes = render_scene(picture_rng, scene, recipe.width, recipe.height, STYLES[recipe.style])
+    image.save(folder / f"{FIRST_IMAGE_ID + index}.jpg", quality=JPEG_QUALITY)
+    labels = np.array([_OBJECT_INDEX[thing.label] for thing in scene.objects], np.int64)
+    relations = [(subject, object_, _PREDICATE_INDEX[name]) for subject, object_, name in scene.relations]
+    return _Annotation(boxes, labels, _attribute_rows(scene), np.array(relations, np.int64).reshape(-1, 3))
+
+
+def _attribute_rows(scene) -> np.ndarray:
+    attributes = np.zeros((len(scene.objects), MAX_ATTRIBUTES), np.int64)
+    for row, thing in enumerate(scene.objects):
+        if OBJECT_CLASSES[thing.label].has_poses:
+            attributes[row, 0] = _ATTRIBUTE_INDEX[ATTRIBUTES[thing.pose.body]]
+    return attributes
+
+
+def _draw_all(folder: Path, recipe: _Recipe, splits: np.ndarray, num_workers: int | None) -> Iterator[_Annotation]:
+    """Draws all images, in order."""
+    tasks = list(enumerate(splits.tolist()))
+    draw = partial(_draw_image, folder, recipe)
+    workers = min(num_workers or _available_cores(), -(-len(tasks) // MIN_IMAGES_PER_WORKER))
+    if workers == 1:
+        yield from map(draw, tasks)
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(draw, tasks, chunksize=16)
+
+
+def _available_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _scaled_boxes(boxes: np.ndarray, long_side: int, target: int) -> np.ndarray:
+    """Pixel corners as integer (cx, cy, w, h) of the image scaled so that its long side is `target`.
+
+    Readers take x1 = trunc(cx - w / 2) and x2 = x1 + w, so the centre is rounded up: then no corner moves.
+    """
+    corners = np.rint(boxes * (target / long_side)).astype(np.int64)
+    sizes = np.maximum(corners[:, 2:] - corners[:, :2], 1)
+    return np.concatenate([corners[:, :2] + (sizes + 1) // 2, sizes], axis=1).astype(np.int32)
+
+
+def _first_and_last(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inclusive row ranges of consecutive groups; -1 for empty ones."""
+    last = np.cumsum(counts) - 1
+    first = last - counts + 1
+    return np.where(counts > 0, first, -1).astype(np.int32), np.where(counts > 0, last, -1).astype(np.int32)
+
+
+def _annotation_arrays(rows: list[_Annotation], splits: np.ndarray, long_side: int) -> dict[str, np.ndarray]:
+    """The arrays of the HDF5 file, with the types of the original."""
+    box_counts = np.array([len(row.labels) for row in rows])
+    relation_counts = np.array([len(row.relations) for row in rows])
+    boxes, relations = np.concatenate([row.boxes for row in rows]), np.concatenate([row.relations for row in rows])
+    offsets = np.repeat(np.cumsum(box_counts) - box_counts, relation_counts)
+    relationships = (relations[:, :2] + offsets[:, None]).astype(np.int32)
+    active = np.zeros((len(boxes), 1), bool)
+    active[relationships.ravel()] = True
+    first_box, last_box = _first_and_last(box_counts)
+    first_relation, last_relation = _first_and_last(relation_counts)
+    return {
+        "active_object_mask": active,
+        "attributes": np.concatenate([row.attributes for row in rows]),
+        "boxes_1024": _scaled_boxes(boxes, long_side, 1024),
+        "boxes_512": _scaled_boxes(boxes, long_side, 512),
+        "img_to_first_box": first_box,
+        "img_to_first_rel": first_relation,
+        "img_to_last_box": last_box,
+        "img_to_last_rel": last_relation,
+        "labels": np.concatenate([row.labels for row in rows])[:, None],
+        "predicates": relations[:, 2:].copy(),
+        "relationships": relationships,
+        "split": splits.astype(np.int32),
+    }
+
+
+def _write_annotations(path: Path, rows: list[_Annotation], splits: np.ndarray, long_side: int) -> None:
+    import h5py
+
+    temporary = path.with_name(path.name + ".tmp")
+    with h5py.File(temporary, "w") as file:
+        for name, array in _annotation_arrays(rows, splits, long_side).items():
+            file.create_dataset(name, data=array)
+    os.replace(temporary, path)
+
+
+def _write_json(path: Path, content: dict | list) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(content), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _vocabularies(rows: list[_Annotation]) -> dict[str, dict]:
+    """Names, 1-based indices (as strings where they are keys) and how often each name occurs in the set."""
+    columns = {
+        "label": (_OBJECT_INDEX, "object_count", [row.labels for row in rows]),
+        "predicate": (_PREDICATE_INDEX, "predicate_count", [row.relations[:, 2] for row in rows]),
+        "attribute": (_ATTRIBUTE_INDEX, "attribute_count", [row.attributes.ravel() for row in rows]),
+    }
+    content = {}
+    for kind, (index_of, count_name, values) in columns.items():
+        counts = Counter(np.concatenate(values).tolist())
+        content[f"{kind}_to_idx"] = index_of
+        content[f"idx_to_{kind}"] = {str(index): name for name, index in index_of.items()}
+        content[count_name] = {name: counts[index] for name, index in index_of.items()}
+    return content
+
+
+def _provenance(recipe: _Recipe, num_images: int) -> dict:
+    return {"name": GENERATOR_NAME, "num_images": num_images, **asdict(recipe)}
+
+
+def _image_sizes(recipe: _Recipe, files: GenomeFiles, num_images: int) -> list[dict]:
+    return [
+        {
+            "image_id": image_id,
+            "width": recipe.width,
+            "height": recipe.height,
+            "coco_id": None,
+            "flickr_id": None,
+            "url": f"{files.images}/{image_id}.jpg",
+        }
+        for image_id in range(FIRST_IMAGE_ID, FIRST_IMAGE_ID + num_images)
+    ]
