@@ -1,0 +1,38 @@
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO_OUTPUT ?= outputs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all style quality clean
+
+help:
+	@echo "make demo      generate data, train the tiny model, evaluate it, draw its scene graphs"
+	@echo "make test      run the tests (make test-all: the slow ones too)"
+	@echo "make quality   check style (make style: fix it)"
+
+# Rebuilt when the requirements change. The stamp is written last: an interrupted installation starts again.
+.venv/.installed: setup.cfg constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[train,eval,viz,dev]"
+	@touch $@
+
+demo: .venv/.installed
+	$(BIN)/python training/demo.py --output $(DEMO_OUTPUT)
+
+test: .venv/.installed
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: .venv/.installed
+	$(BIN)/python -m pytest
+
+style: .venv/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+quality: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf .venv build *.egg-info
