@@ -67,7 +67,9 @@ class RandomShortestEdge:
 
     def __call__(self, example: SceneGraphExample, generator: np.random.Generator) -> SceneGraphExample:
         image = example.image
-        size = SizeDict(shortest_edge=int(generator.choice(self.sizes)), longest_edge=self.longest_edge)
+        size = SizeDict(
+            shortest_edge=int(self.sizes[generator.integers(len(self.sizes))]), longest_edge=self.longest_edge
+        )
         height, width = get_resized_size((image.height, image.width), size)
         if (height, width) == (image.height, image.width):
             return example
