@@ -7,6 +7,7 @@ R = m·N relation queries, C object classes, P predicates, D model width, L deco
 """
 
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone, PreTrainedConfig, PreTrainedModel
+from transformers import AutoBackbone, DetrForObjectDetection, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.masking_utils import create_bidirectional_mask
@@ -26,6 +27,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_speaq import SpeaQConfig
+from .detr_weights_speaq import config_from_detr, convert_detr_weights
 from .loss_speaq import SpeaQCriterion
 
 
@@ -739,6 +741,36 @@ class SpeaQForSceneGraphGeneration(SpeaQPreTrainedModel):
         self.predicate_head = nn.Linear(config.d_model, config.num_predicates + 1)
         self.box_head = SpeaQBoxHead(config)  # one for subjects, objects and relations
         self.post_init()
+
+    @classmethod
+    def from_detr(
+        cls,
+        detr_or_path: DetrForObjectDetection | str | os.PathLike,
+        config: SpeaQConfig | None = None,
+        **overrides: Any,
+    ) -> "SpeaQForSceneGraphGeneration":
+        """Start from a DETR detector, as both papers do: until the first update the model is that detector thrice.
+
+        Args:
+            detr_or_path: A detector, or what `DetrForObjectDetection.from_pretrained` takes.
+            config: Configuration of the new model; derived from the detector when missing.
+            overrides: Fields that replace those of the derived configuration.
+
+        Returns:
+            A model with the detector's backbone, projection, encoder and box head, its decoder and queries three
+            times, and its classifier's rows for the classes that both know by name.
+
+        Raises:
+            ValueError: When the sizes in `config` differ from the detector's, or both `config` and `overrides` are given.
+        """
+        if config is not None and overrides:
+            raise ValueError(f"Pass either `config` or single fields, not both; got fields {sorted(overrides)}.")
+        is_model = isinstance(detr_or_path, DetrForObjectDetection)
+        detr = detr_or_path if is_model else DetrForObjectDetection.from_pretrained(detr_or_path)
+        config = config_from_detr(detr, **overrides) if config is None else config
+        model = cls(config)
+        model.load_state_dict(convert_detr_weights(detr, config, model.class_head.state_dict()), strict=False)
+        return model
 
     @can_return_tuple
     def forward(

@@ -1,0 +1,120 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Starting a scene graph model from a DETR detector, as the SpeaQ and Iterative SGG papers start training."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DetrForObjectDetection
+
+from .configuration_speaq import SpeaQConfig
+
+
+_SHARED_FIELDS = ("d_model", "encoder_layers", "decoder_layers", "encoder_attention_heads", "decoder_attention_heads")
+_SHARED_FIELDS += ("encoder_ffn_dim", "decoder_ffn_dim", "dropout", "attention_dropout", "activation_dropout")
+_SHARED_FIELDS += ("activation_function",)
+_STREAMS = ("subject", "object", "relation")
+
+_RENAMES = (
+    (r"\.encoder_attn\.", ".cross_attn."),
+    (r"\.encoder_attn_layer_norm\.", ".cross_attn_norm."),
+    (r"\.self_attn_layer_norm\.", ".self_attn_norm."),
+    (r"\.final_layer_norm\.", ".mlp_norm."),
+    (r"\.o_proj\.", ".out_proj."),
+    (r"^bbox_predictor\.", "box_head."),
+)
+
+
+def config_from_detr(detr: DetrForObjectDetection, **overrides: Any) -> SpeaQConfig:
+    """Configuration of the scene graph model that fits a detector: its sizes, backbone and object classes.
+
+    Args:
+        detr: The detector.
+        overrides: Any field of [`SpeaQConfig`].
+    """
+    fields = {name: getattr(detr.config, name) for name in _SHARED_FIELDS}
+    fields |= {
+        "backbone_config": detr.config.backbone_config.to_dict(),
+        "num_object_queries": detr.config.num_queries,
+        "id2label": detr.config.id2label,
+    }
+    return SpeaQConfig(**(fields | overrides))
+
+
+def convert_detr_weights(
+    detr: DetrForObjectDetection, config: SpeaQConfig, class_head: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Weights of a detector under the names of the scene graph model.
+
+    Backbone, projection, encoder and box head are taken over; the decoder, its norm and its queries serve subjects,
+    objects and relations alike, a subject's query all its relation queries. The rows of the class head move by class
+    name; classes the detector does not know keep what `class_head` has.
+
+    Args:
+        detr: The detector.
+        config: Configuration of the scene graph model.
+        class_head: `weight` `(C+1, D)` and `bias` `(C+1,)` for classes that the detector does not know.
+
+    Returns:
+        A state dict without the parts that join the three decoders and without the predicate head.
+
+    Raises:
+        ValueError: When sizes differ; the message names the fields.
+    """
+    _check_sizes(detr, config)
+    converted = {}
+    for name, tensor in detr.state_dict().items():
+        for new_name in _new_names(name):
+            converted[new_name] = tensor.detach().clone()
+    repeats = config.relation_query_multiplier
+    converted["model.relation_queries.weight"] = converted["model.relation_queries.weight"].repeat_interleave(
+        repeats, dim=0
+    )
+    return converted | dict(_convert_class_head(detr, config, class_head))
+
+
+def _check_sizes(detr: DetrForObjectDetection, config: SpeaQConfig) -> None:
+    names = [name for name in _SHARED_FIELDS if not name.endswith(("dropout", "function"))]
+    pairs = {name: (getattr(config, name), getattr(detr.config, name)) for name in names}
+    pairs["num_object_queries"] = (config.num_object_queries, detr.config.num_queries)
+    wrong = [
+        f"`{name}` is {ours} but the detector has {theirs}" for name, (ours, theirs) in pairs.items() if ours != theirs
+    ]
+    if config.backbone_config.model_type != detr.config.backbone_config.model_type:
+        types = config.backbone_config.model_type, detr.config.backbone_config.model_type
+        wrong.append(f"`backbone_config` is a {types[0]} but the detector has a {types[1]}")
+    if wrong:
+        raise ValueError(f"The configuration does not fit the detector: {'; '.join(wrong)}.")
+
+
+def _new_names(name: str) -> Iterator[str]:
+    if name.startswith("class_labels_classifier.") or name.endswith("num_batches_tracked"):
+        return
+    if name.startswith("model.backbone."):
+        yield name
+        return
+    for pattern, replacement in _RENAMES:
+        name = re.sub(pattern, replacement, name)
+    if name == "model.query_position_embeddings.weight":
+        yield from (f"model.{stream}_queries.weight" for stream in _STREAMS)
+    elif name.startswith("model.decoder.layernorm."):
+        yield from (name.replace("layernorm", norm) for norm in ("entity_norm", "relation_norm"))
+    elif name.startswith("model.decoder.layers."):
+        yield from (name.replace("decoder.layers", f"decoder.{stream}_layers") for stream in _STREAMS)
+    else:
+        yield name
+
+
+def _convert_class_head(
+    detr: DetrForObjectDetection, config: SpeaQConfig, class_head: dict[str, Tensor]
+) -> Iterator[tuple[str, Tensor]]:
+    rows = {name: index for index, name in detr.config.id2label.items()}
+    known = [(index, rows[name]) for index, name in config.id2label.items() if name in rows]
+    known.append((config.num_labels, detr.config.num_labels))  # background is last in both
+    ours, theirs = torch.tensor(known).T
+    for name, tensor in detr.class_labels_classifier.state_dict().items():
+        merged = class_head[name].detach().clone()
+        merged[ours] = tensor[theirs].to(merged)
+        yield f"class_head.{name}", merged
