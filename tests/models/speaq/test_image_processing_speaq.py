@@ -79,6 +79,7 @@ def test_resized_edges(height: int, width: int) -> None:
         (48, (48, 96)),
         ({"shortest_edge": 30, "longest_edge": 40}, (20, 40)),
         ({"height": 17, "width": 33}, (17, 33)),
+        ({"height": 40, "width": 20}, (40, 20)),
     ],
 )
 def test_size_can_be_overridden_per_call(
