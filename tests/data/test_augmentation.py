@@ -1,3 +1,4 @@
+import copy
 import json
 import pickle
 
@@ -108,6 +109,14 @@ def test_crop_window_covers_its_whole_range():
     sizes = [crop(example, generator(seed)).image.size for seed in range(200)]
     assert {width for width, _ in sizes} == {28, 29, 30, 31, 32}
     assert {height for _, height in sizes} == {28, 29, 30}  # the image is no higher
+
+
+def test_crop_window_reaches_every_edge():
+    whole = np.array([[0.0, 0, 5, 4]])
+    example = SceneGraphExample(row(size=(5, 4))["image"], whole, np.zeros(1, int), np.zeros((0, 3), int))
+    pixels = np.asarray(example.image)
+    windows = {RandomCrop(3, 3)(example, generator(seed)).image.tobytes() for seed in range(200)}
+    assert windows == {pixels[y : y + 3, x : x + 3].tobytes() for x in range(3) for y in range(2)}
 
 
 @settings(deadline=None)
@@ -304,7 +313,7 @@ def test_running_workers_follow_the_epoch(context):
 
 def test_derived_datasets_follow_the_epoch():
     transform = SceneGraphTransform(tiny_processor(), TINY)
-    rows = scenes().with_transform(transform).select([4, 1])
+    rows = copy.deepcopy(scenes().with_transform(transform).select([4, 1]))
     before = [rows[0], rows[1]]
     transform.set_epoch(5)
     assert not (same(before[0], rows[0]) and same(before[1], rows[1]))
@@ -313,8 +322,14 @@ def test_derived_datasets_follow_the_epoch():
 def test_pickled_transform_keeps_its_epoch():
     transform = SceneGraphTransform(tiny_processor(), TINY)
     transform.set_epoch(4)
-    copy = pickle.loads(pickle.dumps(transform))
-    assert same(*(scenes().with_transform(each)[1] for each in (transform, copy)))
+    loaded = pickle.loads(pickle.dumps(transform))
+    assert same(*(scenes().with_transform(each)[1] for each in (transform, loaded)))
+
+
+def test_augmentation_decides_the_final_size():
+    fixed = SceneGraphAugmentation(short_edges=(33,), longest_edge=44, crop_probability=0.0)
+    (example,) = dataset([row(size=(40, 30))]).with_transform(SceneGraphTransform(tiny_processor(), fixed))
+    assert example["pixel_values"].shape == (3, 33, 44)
 
 
 def test_missing_image_file_names_it(tmp_path):
