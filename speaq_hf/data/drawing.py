@@ -11,6 +11,7 @@ import colorsys
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from PIL import ImageDraw
@@ -23,16 +24,18 @@ Bounds = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Pose:
-    """How a figure is drawn.
+    """All that decides a figure's outline; colours are drawn separately and do not change it.
 
     Attributes:
         body: "stand", "walk", "sit", "ride", "lie", "fly" or "hang"; a class ignores those it does not know.
         arms: "down", "hold" (one hand out) or "carry" (both up), for people.
-        tilt: Degrees, for things in the air.
+        build: Proportions, in [0, 1]; of few distinct values, so that outlines can be cached.
+        tilt: Degrees, for things in the air; of few distinct values too.
     """
 
     body: str = "stand"
     arms: str = "down"
+    build: float = 0.5
     tilt: float = 0.0
 
 
@@ -52,12 +55,22 @@ class Figure:
     parts: list[Part] = field(default_factory=list)
     joints: dict[str, Point] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def bounds(self) -> Bounds:
-        """Extent of all polygons: (left, top, right, bottom)."""
-        xs = [x for part in self.parts for x, _ in part.points]
-        ys = [y for part in self.parts for _, y in part.points]
+        """Extent of all polygons, to be asked for once the figure is complete: (left, top, right, bottom)."""
+        points = [point for part in self.parts for point in part.points]
+        xs, ys = zip(*points, strict=True)
         return min(xs), min(ys), max(xs), max(ys)
+
+    @property
+    def back_parts(self) -> list[Part]:
+        """What lies behind the figure's contents."""
+        return [part for part in self.parts if part.back]
+
+    @property
+    def front_parts(self) -> list[Part]:
+        """What lies in front of the figure's contents."""
+        return [part for part in self.parts if not part.back]
 
     def polygon(self, points: Iterable[Point], colour: Colour, back: bool = False) -> None:
         """Adds a filled polygon."""
@@ -69,7 +82,13 @@ class Figure:
 
     def ellipse(self, centre: Point, radii: Point, colour: Colour, angle: float = 0.0, back: bool = False) -> None:
         """Adds an ellipse turned by `angle` degrees (clockwise on the screen)."""
-        self.polygon(arc(centre, radii, 0, 360, angle)[:-1], colour, back)
+        (x, y), (rx, ry) = centre, radii
+        if angle:
+            cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+            points = [(x + rx * u * cos - ry * v * sin, y + rx * u * sin + ry * v * cos) for u, v in CIRCLE]
+        else:
+            points = [(x + rx * u, y + ry * v) for u, v in CIRCLE]
+        self.polygon(points, colour, back)
 
     def limb(self, start: Point, end: Point, width: float, colour: Colour, back: bool = False) -> None:
         """Adds a straight bar of the given width from `start` to `end`."""
@@ -88,7 +107,7 @@ class Figure:
     def ring(self, centre: Point, radius: float, width: float, colour: Colour) -> None:
         """Adds a circular ring; what lies inside stays visible."""
         inner = (radius - width, radius - width)
-        self.polygon(arc(centre, (radius, radius), 0, 360) + arc(centre, inner, 360, 0), colour)
+        self.polygon(arc(centre, (radius, radius), 0, 360, 16) + arc(centre, inner, 360, 0, 16), colour)
 
     def mirrored(self) -> Figure:
         """The figure facing the other way."""
@@ -108,15 +127,13 @@ class Figure:
         return Figure(parts, {name: move(x, y) for name, (x, y) in self.joints.items()})
 
 
-def arc(centre: Point, radii: Point, start: float, stop: float, angle: float = 0.0, steps: int = 16) -> list[Point]:
-    """Points on an ellipse from `start` to `stop` degrees (0 = right, 90 = down), the ellipse turned by `angle`."""
-    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    points = []
-    for step in range(steps + 1):
-        phase = math.radians(start + (stop - start) * step / steps)
-        x, y = radii[0] * math.cos(phase), radii[1] * math.sin(phase)
-        points.append((centre[0] + x * cos - y * sin, centre[1] + x * sin + y * cos))
-    return points
+CIRCLE = [(math.cos(step * math.pi / 8), math.sin(step * math.pi / 8)) for step in range(16)]
+
+
+def arc(centre: Point, radii: Point, start: float, stop: float, steps: int = 12) -> list[Point]:
+    """Points on an ellipse from `start` to `stop` degrees (0 = right, 90 = down)."""
+    phases = [math.radians(start + (stop - start) * step / steps) for step in range(steps + 1)]
+    return [(centre[0] + radii[0] * math.cos(phase), centre[1] + radii[1] * math.sin(phase)) for phase in phases]
 
 
 def hsv(hue: float, saturation: float, value: float) -> Colour:
@@ -127,7 +144,8 @@ def hsv(hue: float, saturation: float, value: float) -> Colour:
 
 def shade(colour: Colour, factor: float) -> Colour:
     """The colour darker (factor < 1) or lighter (factor > 1)."""
-    return tuple(min(255, round(channel * factor)) for channel in colour)
+    red, green, blue = colour
+    return min(255, int(red * factor)), min(255, int(green * factor)), min(255, int(blue * factor))
 
 
 def usual_colour(

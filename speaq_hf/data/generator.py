@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from ..models.speaq.vg150 import VG150_OBJECTS, VG150_PREDICATES
 from .rendering import STYLES, render_scene
+from .scene_objects import Scene
 from .scenes import SceneComplexity, compose_scene
 from .shapes import OBJECT_CLASSES
 
@@ -139,7 +140,14 @@ def generate_synthetic_genome(
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _check_arguments(num_images, seed, size, split_shares, style, num_workers) -> None:
+def _check_arguments(
+    num_images: int,
+    seed: int,
+    size: tuple[int, int],
+    split_shares: Sequence[float],
+    style: str,
+    num_workers: int | None,
+) -> None:
     if num_images < 1:
         raise ValueError(f"num_images: expected at least 1, got {num_images}.")
     if seed < 0:
@@ -237,7 +245,7 @@ def _draw_image(folder: Path, recipe: _Recipe, task: tuple[int, int]) -> _Annota
     return _Annotation(boxes, labels, _attribute_rows(scene), np.array(relations, np.int64).reshape(-1, 3))
 
 
-def _attribute_rows(scene) -> np.ndarray:
+def _attribute_rows(scene: Scene) -> np.ndarray:
     attributes = np.zeros((len(scene.objects), MAX_ATTRIBUTES), np.int64)
     for row, thing in enumerate(scene.objects):
         if OBJECT_CLASSES[thing.label].has_poses:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
 from . import shapes_things as things
-from .drawing import Figure, Pose
+from .drawing import Bounds, Figure, Point, Pose
 from .shapes_living import ANIMALS, PEOPLE, draw_bird, draw_person, draw_quadruped
 
 
@@ -65,13 +65,21 @@ OBJECT_CLASSES: dict[str, ObjectClass] = {
 }
 
 
+@dataclass(frozen=True)
+class Outline:
+    """What composition needs to know of a figure: its extent and joints, in its own coordinates."""
+
+    bounds: Bounds
+    joints: dict[str, Point]
+
+
 def draw_object(label: str, appearance: int, pose: Pose, mirror: bool = False) -> Figure:
     """Draws one object.
 
     Args:
         label: Key of `OBJECT_CLASSES`.
-        appearance: Seed of colours and proportions: the same seed gives the same individual in every pose.
-        pose: Body, arms and tilt.
+        appearance: Seed of the colours.
+        pose: Outline.
         mirror: Whether the figure faces left.
 
     Returns:
@@ -79,3 +87,10 @@ def draw_object(label: str, appearance: int, pose: Pose, mirror: bool = False) -
     """
     figure = OBJECT_CLASSES[label].draw(np.random.Generator(np.random.PCG64(appearance)), pose)
     return figure.mirrored() if mirror else figure
+
+
+@cache
+def outline(label: str, pose: Pose, mirror: bool) -> Outline:
+    """The outline of every individual of a class in this pose."""
+    figure = draw_object(label, 0, pose, mirror)
+    return Outline(figure.bounds, figure.joints)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .drawing import Figure, Pose, arc, hsv, shade, usual_colour
+from .drawing import Colour, Figure, Pose, arc, hsv, shade, usual_colour
 
 
 WHITE = (240, 240, 236)
@@ -21,7 +21,7 @@ def _surface(figure: Figure, left: float, right: float, y: float) -> None:
 def draw_hat(rng: np.random.Generator, pose: Pose) -> Figure:
     """A hat with a brim and a band."""
     figure, colour = Figure(), usual_colour(rng, 20, 0.8, 0.45)
-    height, taper = rng.uniform(0.5, 0.75), rng.uniform(0.2, 0.34)
+    height, taper = 0.5 + 0.25 * pose.build, 0.2 + 0.14 * (2 * pose.build % 1)
     figure.ellipse((0, -0.1), (0.5, 0.1), shade(colour, 0.8))
     figure.polygon([(-0.32, -0.1), (-taper, -height), (taper, -height), (0.32, -0.1)], colour)
     figure.ellipse((0, -height), (taper, 0.06), shade(colour, 1.15))
@@ -104,7 +104,7 @@ def draw_umbrella(rng: np.random.Generator, pose: Pose) -> Figure:
 def draw_flag(rng: np.random.Generator, pose: Pose) -> Figure:
     """A waving flag of three stripes on a pole."""
     figure, hue = Figure(), rng.uniform(0, 360)
-    wave = rng.uniform(0.03, 0.07)
+    wave = 0.03 + 0.04 * pose.build
     stripes = [hsv(hue, 0.85, 0.8), WHITE, hsv(hue + rng.uniform(90, 270), 0.85, 0.75)]
     if rng.random() < 0.3:
         stripes[1] = hsv(50, 0.8, 0.95)
@@ -256,13 +256,13 @@ def draw_boat(rng: np.random.Generator, pose: Pose) -> Figure:
     return figure
 
 
-def _broadleaf(rng: np.random.Generator, figure: Figure, leaf) -> None:
-    for x, y, radius in ((-0.15, -0.66, 0.15), (0.15, -0.66, 0.15), (0, -0.64, 0.17), (0, -0.82, 0.18)):
-        centre = (x + rng.uniform(-0.02, 0.02), y + rng.uniform(-0.02, 0.02))
-        figure.ellipse(centre, (radius, radius), shade(leaf, rng.uniform(0.85, 1.12)))
+def _broadleaf(rng: np.random.Generator, figure: Figure, leaf: Colour, build: float) -> None:
+    spread = 0.13 + 0.05 * build
+    for x, y, radius in ((-spread, -0.66, 0.15), (spread, -0.66, 0.15), (0, -0.64, 0.17), (0, -0.82, 0.18)):
+        figure.ellipse((x, y), (radius, radius), shade(leaf, rng.uniform(0.85, 1.12)))
 
 
-def _conifer(rng: np.random.Generator, figure: Figure, leaf) -> None:
+def _conifer(rng: np.random.Generator, figure: Figure, leaf: Colour) -> None:
     for width, bottom, top in ((0.29, -0.45, -0.78), (0.23, -0.61, -0.9), (0.16, -0.77, -1)):
         figure.polygon([(-width, bottom), (0, top), (width, bottom)], shade(leaf, rng.uniform(0.8, 1.05)))
 
@@ -273,9 +273,12 @@ def draw_tree(rng: np.random.Generator, pose: Pose) -> Figure:
     leaf, bark = usual_colour(rng, 115, 0.65, 0.5, faithful=0.85), hsv(25, 0.55, rng.uniform(0.3, 0.5))
     figure.polygon([(-0.08, 0), (-0.045, -0.6), (0.045, -0.6), (0.08, 0)], bark)
     figure.limb((0, -0.42), (0.34, -0.52), 0.035, bark)
-    (_broadleaf if rng.random() < 0.65 else _conifer)(rng, figure, leaf)
+    if pose.build < 0.7:
+        _broadleaf(rng, figure, leaf, pose.build)
+    else:
+        _conifer(rng, figure, leaf)
     figure.joints["branch"] = (0.28, -0.5)
-    _surface(figure, -0.08, 0.08, min(y for part in figure.parts for _, y in part.points) + 0.02)
+    _surface(figure, -0.08, 0.08, -0.98)
     return figure
 
 
