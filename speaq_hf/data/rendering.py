@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
+from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter
 from scipy.special import ndtri
 
 from .drawing import Colour, hsv, paint, shade
@@ -216,9 +216,9 @@ def paint_objects(image: Image.Image, scene: Scene, boxes: np.ndarray) -> None:
 
 
 @lru_cache(maxsize=8)
-def _noise_levels(deviation: float) -> np.ndarray:
-    """Quantiles of the normal distribution: random bytes index them, which is faster than drawing normal numbers."""
-    return np.rint(deviation * ndtri((np.arange(256) + 0.5) / 256)).astype(np.int16)
+def _noise_levels(deviation: float) -> list[int]:
+    """Quantiles of the normal distribution about 128: random bytes index them, faster than drawing normal numbers."""
+    return np.rint(128 + deviation * ndtri((np.arange(256) + 0.5) / 256)).clip(0, 255).astype(int).tolist()
 
 
 def _finished(rng: np.random.Generator, image: Image.Image, style: Style) -> Image.Image:
@@ -228,10 +228,9 @@ def _finished(rng: np.random.Generator, image: Image.Image, style: Style) -> Ima
     if style.saturation != 1.0:
         image = ImageEnhance.Color(image).enhance(style.saturation)
     brightness = rng.uniform(*style.brightness)
-    pixels = np.asarray(image.point([min(255, int(level * brightness)) for level in range(256)] * 3)).astype(np.int16)
-    noise = np.frombuffer(rng.bytes(image.width * image.height), np.uint8)
-    pixels += _noise_levels(style.noise)[noise].reshape(image.height, image.width, 1)
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    image = image.point([min(255, int(level * brightness)) for level in range(256)] * 3)
+    noise = Image.frombytes("L", image.size, rng.bytes(image.width * image.height)).point(_noise_levels(style.noise))
+    return ImageChops.add(image, Image.merge("RGB", (noise, noise, noise)), offset=-128)
 
 
 def render_scene(

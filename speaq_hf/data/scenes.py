@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,8 @@ from .shapes import OBJECT_CLASSES
 
 
 CHANCE_RELATIONS = 0.25  # share of placements kept that bring more relations than the intended one
+IN_FRONT_OF_ALL = 9.0  # depth
+TILTED = ("kite", "plane")
 MAX_ATTEMPTS = 40
 PLACEMENTS = 4  # tries for one chosen pair and predicate
 
@@ -176,13 +179,14 @@ class SceneComposer:
         street = self._new("street", Pose(), (self.scene.width / 2, bottom))
         return replace(street, scale=(self.scene.width / 5, depth), mirror=False, depth=0.0)
 
-    def _new(self, label: str, pose: Pose, origin: Point = (0.0, 0.0)) -> SceneObject:
-        tilt = 6.0 * self.rng.integers(-2, 3) if label in ("kite", "plane") else 0.0
-        pose = replace(pose, build=self.rng.integers(5) / 4, tilt=tilt)
-        size = OBJECT_CLASSES[label].size * self.zoom * self.rng.uniform(0.93, 1.07)
-        scale = (size * self.rng.uniform(0.94, 1.06), size)
-        return SceneObject(label, int(self.rng.integers(2**31)), pose, bool(self.rng.random() < 0.5), origin, scale,
-                           depth=origin[1])  # fmt: skip
+    def _new(self, label: str, pose: Pose, origin: Point = (0.0, 0.0), **place: Any) -> SceneObject:
+        # One call for all random numbers: calls are what costs time here.
+        size_draw, width_draw, tilt, build, mirror, appearance = self.rng.random(6).tolist()
+        pose = Pose(pose.body, pose.arms, int(5 * build) / 4, 6.0 * (int(5 * tilt) - 2) if label in TILTED else 0.0)
+        size = OBJECT_CLASSES[label].size * self.zoom * (0.93 + 0.14 * size_draw)
+        scale = (size * (0.94 + 0.12 * width_draw), size)
+        return SceneObject(label, int(2**31 * appearance), pose, mirror < 0.5, origin, scale,
+                           **{"depth": origin[1], **place})  # fmt: skip
 
     def _ground_y(self) -> float:
         top, bottom = (0.84, 0.965) if self.scene.setting != "street" else (0.85, 0.95)
@@ -251,8 +255,7 @@ class SceneComposer:
         x = self.rng.uniform(left + 0.25 * (right - left), right - 0.25 * (right - left))
         y = top - self.rng.uniform(ABOVE_GAP[0] + 0.01, 0.14)
         body = {"bird": "fly", "lamp": "hang"}.get(label, "stand")
-        flyer = self._new(label, Pose(body))
-        flyer = replace(flyer, support=AIR, depth=9.0)
+        flyer = self._new(label, Pose(body), support=AIR, depth=IN_FRONT_OF_ALL)
         box = flyer.box
         flyer = replace(flyer, origin=(x - (box[0] + box[2]) / 2, y - box[3]))
         if label == "lamp":
@@ -283,9 +286,8 @@ class SceneComposer:
         if contact.arms:
             known = replace(known, pose=replace(known.pose, arms=contact.arms))
         body = self._body_for(label, predicate, contact)
-        new = self._new(label, Pose(body))
-        new = replace(new, support=HELD_UP, depth=known.depth + contact.depth, partner=index, contact=predicate,
-                      is_subject=contact.adds_subject)  # fmt: skip
+        new = self._new(label, Pose(body), support=HELD_UP, depth=known.depth + contact.depth, partner=index,
+                        contact=predicate, is_subject=contact.adds_subject)  # fmt: skip
         placed = self._joined(new, known, predicate, contact)
         if placed is None:
             return False
