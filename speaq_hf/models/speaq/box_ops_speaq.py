@@ -49,13 +49,3 @@ def generalized_box_iou(a: Tensor, b: Tensor) -> Tensor:
     intersection, union = _intersection_and_union(a, b)
     hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).clamp(min=0).prod(dim=-1)
     return _safe_divide(intersection, union) - _safe_divide(hull - union, hull)
-
-
-def pairwise_box_iou(a: Tensor, b: Tensor) -> Tensor:
-    """`box_iou` of every box in `a` `(..., n, 4)` with every box in `b` `(..., m, 4)`: `(..., n, m)`."""
-    return box_iou(a.unsqueeze(-2), b.unsqueeze(-3))
-
-
-def pairwise_generalized_box_iou(a: Tensor, b: Tensor) -> Tensor:
-    """`generalized_box_iou` of every box in `a` `(..., n, 4)` with every box in `b` `(..., m, 4)`: `(..., n, m)`."""
-    return generalized_box_iou(a.unsqueeze(-2), b.unsqueeze(-3))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers.image_transforms import center_to_corners_format
 from transformers.utils import is_scipy_available, logging, requires_backends
 
-from .box_ops_speaq import generalized_box_iou, pairwise_box_iou, pairwise_generalized_box_iou
+from .box_ops_speaq import box_iou, generalized_box_iou
 from .configuration_speaq import SpeaQConfig
 
 
@@ -283,52 +283,56 @@ class RelationAssigner:
         return self._solve(costs, copies, targets.counts, num_layers=len(layers))
 
     def _costs_and_copies(self, outputs: LayerOutputs, targets: RelationTargets) -> tuple[np.ndarray, np.ndarray]:
-        """Cost matrices `(L or 1, R, T)` and copies `(L or 1, T)` of the batch, moved to the CPU in one transfer."""
-        for name in ("subject_logits", "object_logits", "predicate_logits"):
-            outputs = outputs | {name: outputs[name].softmax(dim=-1)}
-        images = []
-        for image, (labels, boxes) in enumerate(_split_targets(targets)):
-            predictions = [(outputs[logits][:, image], outputs[box][:, image]) for logits, box in _STREAMS]
-            costs, copies = self._cost(predictions, labels, boxes), self._copies(predictions, labels, boxes)
-            penalty = self._is_out_of_group(costs.shape[1], labels[2]) * _OUT_OF_GROUP_COST
-            if not self.per_layer:
-                costs, copies = costs.sum(dim=0, keepdim=True), copies[:1]
-            images.append(torch.cat((costs + penalty, copies[:, None].to(costs)), dim=1))
-        packed = torch.cat(images, dim=-1).cpu().numpy()
-        # A diverged model must reach the loss, where the training loop sees it, not fail in the solver.
-        return np.nan_to_num(packed[:, :-1], nan=1e9, posinf=1e9, neginf=-1e9), packed[:, -1].astype(np.int64)
+        """Cost matrices `(L or 1, T, R)` and copies `(L or 1, T)` of the batch, moved to the CPU in one transfer.
 
-    def _cost(self, predictions: list[tuple[Tensor, Tensor]], labels: Tensor, boxes: Tensor) -> Tensor:
-        """Cost `(L, R, r)` of every query against every relation of one image (SpeaQ section 3.1)."""
-        class_cost = bbox_cost = giou_cost = 0.0
-        for (probabilities, predicted), classes, target in zip(predictions, labels, boxes, strict=True):
-            class_cost = class_cost - probabilities[..., classes]
-            bbox_cost = bbox_cost + (predicted[..., None, :] - target).abs().sum(dim=-1)
-            giou_cost = giou_cost - pairwise_generalized_box_iou(
-                center_to_corners_format(predicted), center_to_corners_format(target)
-            )
+        All images are computed at once: every relation meets the queries of its own image.
+        """
+        image = torch.arange(len(targets.counts)).repeat_interleave(torch.tensor(targets.counts))
+        image = image.to(targets.labels.device)
+        # A slice between two index arrays puts their dimension first: (T, L, R).
+        probabilities = [
+            outputs[logits].softmax(dim=-1)[:, image, :, classes].movedim(0, 1)
+            for (logits, _), classes in zip(_STREAMS, targets.labels, strict=True)
+        ]  # 3 x (L, T, R)
+        boxes = [outputs[name][:, image] for _, name in _STREAMS]  # 3 x (L, T, R, 4)
+        out_of_group = self._is_out_of_group(boxes[0].shape[2], targets.labels[2])
+        costs = self._cost(probabilities, boxes, targets.boxes)
+        copies = self._copies(probabilities[2], boxes, targets.boxes, out_of_group)
+        if not self.per_layer:
+            costs, copies = costs.sum(dim=0, keepdim=True), copies[:1]
+        packed = torch.cat((costs + out_of_group * _OUT_OF_GROUP_COST, copies[..., None]), dim=-1).cpu().numpy()
+        # A diverged model must reach the loss, where the training loop sees it, not fail in the solver.
+        return np.nan_to_num(packed[..., :-1], nan=1e9, posinf=1e9, neginf=-1e9), packed[..., -1].astype(np.int64)
+
+    def _cost(self, probabilities: list[Tensor], boxes: list[Tensor], targets: Tensor) -> Tensor:
+        """Cost `(L, T, R)` of every query for every relation of its image (SpeaQ section 3.1)."""
+        class_cost, bbox_cost, giou_cost = -sum(probabilities), 0.0, 0.0
+        for predicted, target in zip(boxes, targets[:, :, None], strict=True):
+            bbox_cost = bbox_cost + (predicted - target).abs().sum(dim=-1)
+            corners = center_to_corners_format(predicted), center_to_corners_format(target)
+            giou_cost = giou_cost - generalized_box_iou(*corners)
         return self.bbox_cost * bbox_cost + self.class_cost * class_cost + self.giou_cost * giou_cost
 
-    def _copies(self, predictions: list[tuple[Tensor, Tensor]], labels: Tensor, boxes: Tensor) -> Tensor:
-        """How often each relation of one image is repeated, `(L, r)` int64."""
-        num_layers, num_queries = predictions[0][0].shape[:2]
+    def _copies(
+        self, predicate_probabilities: Tensor, boxes: list[Tensor], targets: Tensor, out_of_group: Tensor
+    ) -> Tensor:
+        """How often each relation is repeated, `(L, T)` whole numbers."""
         if self.scheme != "dynamic":
-            copies = self.topk if self.scheme == "static" else 1
-            return torch.full((num_layers, labels.shape[1]), copies, device=labels.device)
+            return torch.full_like(predicate_probabilities[..., 0], self.topk if self.scheme == "static" else 1)
         subject_iou, object_iou = (
-            pairwise_box_iou(center_to_corners_format(predicted), center_to_corners_format(target))
-            for (_, predicted), target in zip(predictions[:2], boxes[:2], strict=True)
+            box_iou(center_to_corners_format(predicted), center_to_corners_format(target))
+            for predicted, target in zip(boxes[:2], targets[:2, :, None], strict=True)
         )
         quality = _join_qualities(subject_iou, object_iou, self.quality)
         # Zeroed before the predicate term is added: queries of other groups still contribute that term.
-        quality = quality.masked_fill(self._is_out_of_group(num_queries, labels[2]), 0.0)
+        quality = quality.masked_fill(out_of_group, 0.0)
         if self.predicate_weight is not None:
-            quality = quality + self.predicate_weight * predictions[2][0][..., labels[2]]
-        best = quality.topk(min(self.topk, num_queries), dim=1).values.sum(dim=1)
-        return best.nan_to_num(nan=1.0).long().clamp(min=1)
+            quality = quality + self.predicate_weight * predicate_probabilities
+        best = quality.topk(min(self.topk, quality.shape[-1])).values.sum(dim=-1)
+        return best.nan_to_num(nan=1.0).trunc().clamp(min=1)
 
     def _is_out_of_group(self, num_queries: int, predicates: Tensor) -> Tensor:
-        """Whether a query is outside the group of a predicate, `(R, r)`, or `(1, 1)` false without groups."""
+        """Whether a query is outside the group of a predicate, `(T, R)`, or `(1, 1)` false without groups."""
         if self.predicate_to_group is None:
             return torch.zeros(1, 1, dtype=torch.bool, device=predicates.device)
         sizes = torch.tensor(self.query_groups)
@@ -338,14 +342,14 @@ class RelationAssigner:
                 f"`query_groups` share {len(query_to_group)} queries, but the outputs have {num_queries}."
             )
         predicate_to_group = torch.tensor(self.predicate_to_group, device=predicates.device)
-        return query_to_group[:, None] != predicate_to_group[predicates]
+        return predicate_to_group[predicates][:, None] != query_to_group
 
     def _solve(
         self, costs: np.ndarray, copies: np.ndarray, counts: list[int], num_layers: int
     ) -> list[list[Assignment]]:
         bounds = np.cumsum(counts)[:-1]
         matched = [
-            [_match(*image) for image in zip(np.split(cost, bounds, axis=-1), np.split(copy, bounds), strict=True)]
+            [_match(*image) for image in zip(np.split(cost, bounds), np.split(copy, bounds), strict=True)]
             for cost, copy in zip(costs, copies, strict=True)
         ]
         return matched if self.per_layer else matched * num_layers
@@ -356,10 +360,6 @@ _OUTPUT_NAMES = tuple(itertools.chain.from_iterable(_STREAMS))
 
 def _full_precision(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, enabled=False)
-
-
-def _split_targets(targets: RelationTargets) -> zip:
-    return zip(targets.labels.split(targets.counts, dim=1), targets.boxes.split(targets.counts, dim=1), strict=True)
 
 
 def _cut_groups(config: SpeaQConfig) -> tuple[list[int], list[int]]:
@@ -397,9 +397,9 @@ def _join_qualities(subject_iou: Tensor, object_iou: Tensor, quality: str) -> Te
 
 
 def _match(cost: np.ndarray, copies: np.ndarray) -> Assignment:
-    """Match one layer of one image: `cost` `(R, r)`, `copies` `(r,)`."""
+    """Match one layer of one image: `cost` `(r, R)`, `copies` `(r,)`."""
     relation_of_copy = np.arange(len(copies)).repeat(copies)
-    queries, columns = linear_sum_assignment(cost[:, relation_of_copy])
+    queries, columns = linear_sum_assignment(cost[relation_of_copy].T)
     return torch.from_numpy(queries), torch.from_numpy(relation_of_copy[columns]), torch.from_numpy(copies)
 
 

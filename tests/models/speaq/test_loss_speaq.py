@@ -122,7 +122,7 @@ def costs_of(assigner: RelationAssigner, layers: list, targets: list) -> tuple[T
     gathered = RelationTargets.from_labels(targets, 150, 50, torch.device("cpu"))
     outputs = {name: torch.stack([layer[name] for layer in layers]) for name in layers[0]}
     costs, _ = assigner._costs_and_copies(outputs, gathered)
-    return torch.from_numpy(costs[-1]).split(gathered.counts, dim=1)
+    return torch.from_numpy(costs[-1]).T.split(gathered.counts, dim=1)
 
 
 class TestGroups:
