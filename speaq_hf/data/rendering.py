@@ -40,7 +40,7 @@ class Style:
 
 STYLES: dict[str, Style] = {
     "clean": Style(),
-    "photo": Style(noise=10.0, blur=2.5, saturation=0.7, brightness=(0.7, 1.2)),
+    "photo": Style(noise=7.0, blur=2.5, saturation=0.7, brightness=(0.7, 1.2)),
     "night": Style(noise=8.0, saturation=0.6, brightness=(0.35, 0.55)),
 }
 

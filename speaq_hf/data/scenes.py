@@ -298,8 +298,10 @@ class SceneComposer:
     def _body_for(self, label: str, predicate: str, contact: Contact) -> str:
         if contact.body and contact.adds_subject:
             return contact.body
-        if label in GROUPS["pet"]:
-            return "lie" if predicate == "under" and self.rng.random() < 0.5 else "stand"
+        if label in GROUPS["pet"] and predicate == "in":
+            return "sit"  # upright, so that it fits between the sides
+        if label in GROUPS["pet"] and predicate == "under" and self.rng.random() < 0.5:
+            return "lie"
         return "stand"
 
     def _joined(self, new: SceneObject, known: SceneObject, predicate: str, contact: Contact) -> SceneObject | None:

@@ -62,7 +62,7 @@ def draw_box(rng: np.random.Generator, pose: Pose) -> Figure:
     figure.rectangle(-0.5, -0.72, 0.5, 0, colour)
     figure.rectangle(-0.1, -0.72, 0.1, -0.3, shade(colour, 1.25))
     figure.rectangle(-0.5, -0.12, 0.5, -0.06, shade(colour, 0.8))
-    figure.joints.update(grip=(0, 0), inside=(0, -0.4))
+    figure.joints.update(grip=(0, 0), inside=(0, -0.35))
     _surface(figure, -0.3, 0.3, -0.78)
     return figure
 
