@@ -1,0 +1,84 @@
+"""Several processes do what one does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from training import evaluate, train
+from training.batches import ProcessBatches
+
+from .two_processes import loss_and_gradients
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def launch(*words, accelerate=False):
+    """Run a program in two processes on the CPU."""
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment["ACCELERATE_DEBUG_MODE"] = "1"  # mismatched collectives raise instead of waiting for ever
+    launcher = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
+    launcher += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [sys.executable, "-m", *(launcher if accelerate else torchrun), *words]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr[-3000:]
+    return process.stdout
+
+
+def test_two_processes_give_the_gradients_of_one(tmp_path):
+    launch(str(Path(__file__).with_name("two_processes.py")), str(tmp_path / "two.pt"))
+    two, one = torch.load(tmp_path / "two.pt"), loss_and_gradients(Accelerator(cpu=True))
+    assert two.keys() == one.keys() and len(one) > 50
+    assert abs(two["loss"] - one["loss"]) <= 1e-5 * abs(one["loss"])
+    for name in one.keys() - {"loss"}:
+        assert (two[name] - one[name]).norm() <= 1e-5 * one[name].norm() + 1e-7, name
+
+
+@pytest.fixture
+def trained(micro_run, tmp_path):
+    """A run of two processes, stopped after three of five steps and resumed."""
+    options = ("--data.num_workers", "1", "--evaluation.steps", "3", "--training.gradient_accumulation_steps", "2")
+    program = str(ROOT / "training" / "train.py")
+    model = {"dropout": 0.1}
+
+    def train_for(name, steps, *more):
+        words = micro_run(name, *options, "--training.max_steps", steps, *more, model=model)
+        launch(program, *words, accelerate=True)
+        return tmp_path / name
+
+    whole = train_for("whole", "5")
+    train_for("parts", "3")
+    return whole, train_for("parts", "5", "--training.resume_from", "auto")
+
+
+def test_launch_resume_and_evaluate_with_two_processes(trained, genome, tmp_path):
+    whole, parts = (load_file(folder / "final" / "model.safetensors") for folder in trained)
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+    log = [json.loads(line) for line in (trained[0] / "log.jsonl").read_text().splitlines()]
+    assert [(entry["step"], entry["type"]) for entry in log] == [
+        (1, "train"), (2, "train"), (3, "train"), (3, "evaluation"), (4, "train"), (5, "train"), (5, "evaluation"),
+    ]  # fmt: skip
+    # Seven images: one process has four, the other three.
+    words = ["--model", str(trained[0] / "final"), "--data", str(genome), "--max_images", "7", "--batch_size", "2"]
+    words += ["--num_workers", "0"]
+    output = launch(str(ROOT / "training" / "evaluate.py"), *words, "--output", str(tmp_path / "two.json"))
+    assert output.count("mR") == 1  # one process prints
+    evaluate.main([*words, "--output", str(tmp_path / "one.json")])
+    one, two = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "two.json"))
+    assert one == two
+    assert one["metrics"]["num_images"] + one["metrics"]["num_images_without_relations"] == 7
+
+
+def test_too_many_processes_for_the_data_are_refused(micro_run):
+    arguments = train.parse_arguments(micro_run("run", "--training.batch_size", "20"))
+    sampler = train.load_training_data(arguments.data).sampler(20, seed=0)
+    with pytest.raises(ValueError, match="1 batches of 20, too few for 2 processes"):
+        ProcessBatches(sampler, 0, 2)

@@ -1,0 +1,47 @@
+"""Started by `torchrun` in several processes: gradients of one forward pass, with each process holding its share.
+
+python -m torch.distributed.run --nproc_per_node 2 tests/training/two_processes.py OUTPUT
+"""
+
+import sys
+
+import torch
+from accelerate import Accelerator
+
+from speaq_hf import SpeaQForSceneGraphGeneration
+from tests.helpers import random_label, tiny_config
+
+
+# Images without relations, unequal counts and weights: the first two images together have 5 relations, the others 1.
+RELATIONS, WEIGHTS = (4, 1, 0, 1), (1.0, 0.5, 0.25, 2.0)
+
+
+def make_batch(images: slice) -> dict:
+    """The same four images in every process, cut to its share."""
+    pixels = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    labels = [
+        random_label(4, relations, seed=seed, loss_weight=torch.tensor(weight))
+        for seed, (relations, weight) in enumerate(zip(RELATIONS, WEIGHTS, strict=True))
+    ]
+    return {"pixel_values": pixels[images], "labels": labels[images]}
+
+
+def loss_and_gradients(accelerator: Accelerator) -> dict[str, torch.Tensor]:
+    """Loss of all four images and its gradients, computed by the processes together."""
+    torch.manual_seed(0)
+    model = accelerator.prepare(SpeaQForSceneGraphGeneration(tiny_config(assignment="static")))
+    share = 4 // accelerator.num_processes
+    batch = make_batch(slice(accelerator.process_index * share, (accelerator.process_index + 1) * share))
+    loss = model(**batch).loss
+    accelerator.backward(loss)
+    named = accelerator.unwrap_model(model).named_parameters()
+    gradients = {name: parameter.grad for name, parameter in named if parameter.grad is not None}
+    return {"loss": accelerator.reduce(loss.detach(), reduction="mean")} | gradients
+
+
+if __name__ == "__main__":
+    accelerator = Accelerator(cpu=True)
+    result = loss_and_gradients(accelerator)
+    if accelerator.is_main_process:
+        torch.save(result, sys.argv[1])
+    accelerator.end_training()

@@ -1,0 +1,1 @@
+"""Training and evaluation programs; start them with `accelerate launch training/train.py --config …`."""

@@ -1,0 +1,159 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""A YAML file and `--section.field value` options to the arguments of a run."""
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub.dataclasses import type_validator
+from transformers import HfArgumentParser
+
+from speaq_hf import SpeaQConfig
+
+from .arguments import DataArguments, EvaluationArguments, ModelArguments, RunArguments, TrainingArguments
+
+
+SECTIONS = {
+    "model": ModelArguments,
+    "data": DataArguments,
+    "training": TrainingArguments,
+    "evaluation": EvaluationArguments,
+}
+# Fields of the model's configuration that come from the data set.
+_VOCABULARY_FIELDS = {"id2label", "label2id", "id2predicate", "predicate2id"}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 numbers: `1e-4` is a number, not text as in YAML 1.1."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)$"), list("-+0123456789.")
+)
+
+
+def parse_run(config: str | Path, overrides: Sequence[str] = ()) -> RunArguments:
+    """Read the arguments of a training run.
+
+    Args:
+        config: YAML file with the sections `model`, `data`, `training` and `evaluation`, each of them optional.
+        overrides: Command line words `--section.field value` or `--section.field=value`; values are YAML.
+
+    Returns:
+        The arguments, checked.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A section or field is unknown, or a value has the wrong type or is out of range.
+    """
+    sections = _read_yaml(Path(config))
+    for name, value in _split_overrides(overrides):
+        _set(sections, name, value)
+    _check_names(sections, SECTIONS, "section")
+    return RunArguments(**{name: _parse_section(name, sections.get(name) or {}) for name in SECTIONS})
+
+
+def describe_options() -> str:
+    """Every option of every section with its meaning, for `--help`."""
+    lines = []
+    for name, section in SECTIONS.items():
+        lines.append(f"\n{section.__doc__}")
+        for option in dataclasses.fields(section):
+            lines.append(f"  --{name}.{option.name}: {option.metadata['help']}")
+    return "\n".join(lines)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no configuration file {path}; see training/configs for examples.")
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a YAML file: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold the sections {', '.join(SECTIONS)}, got {type(content).__name__}.")
+    return content
+
+
+def _split_overrides(words: Sequence[str]) -> list[tuple[str, Any]]:
+    """`["--a.b", "1", "--c.d=2"]` to `[("a.b", 1), ("c.d", 2)]`."""
+    pairs, words = [], list(words)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            raise ValueError(f"Expected an option --section.field, got {word!r}.")
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            if not words or re.match(r"--[A-Za-z]", words[0]):
+                raise ValueError(f"Option --{name} needs a value.")
+            value = words.pop(0)
+        pairs.append((name, _parse_value(value)))
+    return pairs
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError:
+        return text
+
+
+def _set(sections: dict[str, Any], name: str, value: Any) -> None:
+    """Put a value at the dotted name, making the dicts on the way."""
+    *parents, last = name.split(".")
+    if not parents:
+        _check_names([name], SECTIONS, "option", f"--{name}: options are written --section.field. ")
+        raise ValueError(f"--{name} is a section; name one of its fields, as in --{name}.field value.")
+    for parent in parents:
+        if sections.get(parent) is None:
+            sections[parent] = {}
+        sections = sections[parent]
+        if not isinstance(sections, dict):
+            raise ValueError(f"--{name}: {parent} holds {sections!r}, which has no fields.")
+    sections[last] = value
+
+
+def _parse_section(name: str, values: Any) -> Any:
+    if not isinstance(values, dict):
+        raise ValueError(f"Section {name} must hold fields, got {values!r}.")
+    section = SECTIONS[name]
+    if name == "model":
+        values = _separate_model_config(values)
+    hints = typing.get_type_hints(section)
+    _check_names(values, hints, f"field of section {name}")
+    values = {key: _widen(value, hints[key]) for key, value in values.items()}
+    for key, value in values.items():
+        try:
+            type_validator(key, value, hints[key])
+        except TypeError as error:
+            raise ValueError(f"{name}.{key}: {error}") from error
+    return HfArgumentParser(section).parse_dict(values)[0]
+
+
+def _separate_model_config(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Own options of the section, and under `config` the fields of `SpeaQConfig`."""
+    options = {field.name for field in dataclasses.fields(ModelArguments)} - {"config"}
+    fields = {field.name for field in dataclasses.fields(SpeaQConfig)} - _VOCABULARY_FIELDS
+    _check_names(values, options | fields, "field of section model")
+    own = {name: value for name, value in values.items() if name in options}
+    return own | {"config": {name: value for name, value in values.items() if name not in options}}
+
+
+def _widen(value: Any, hint: Any) -> Any:
+    """Whole numbers are valid wherever a float is expected."""
+    accepted = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return float(value) if type(value) is int and float in accepted and int not in accepted else value
+
+
+def _check_names(names: typing.Iterable[str], valid: typing.Iterable[str], what: str, prefix: str = "") -> None:
+    valid = sorted(valid)
+    for name in names:
+        if name not in valid:
+            close = difflib.get_close_matches(str(name), valid, n=3) or valid
+            raise ValueError(f"{prefix}Unknown {what}: {name!r}. Did you mean {' or '.join(close)}?")

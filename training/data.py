@@ -1,0 +1,139 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""The data sets of a run: which files, which vocabulary, which statistics."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from speaq_hf.data import (
+    PredicateStatistics,
+    RatioBatchSampler,
+    SceneGraphAugmentation,
+    load_synthetic_genome,
+    load_visual_genome,
+    mix_datasets,
+    object_names,
+    predicate_names,
+    predicate_statistics,
+    zero_shot_triplets,
+)
+from speaq_hf.data.generator import GenomeFiles
+
+from .arguments import DataArguments
+
+
+logger = logging.getLogger(__name__)
+
+LOADERS = {"visual_genome": load_visual_genome, "synthetic_genome": load_synthetic_genome}
+_ANNOTATIONS = {"visual_genome": "VG-SGG-with-attri.h5", "synthetic_genome": GenomeFiles.annotations}
+_FILE_FIELDS = ("images", "annotations", "categories", "image_data", "num_validation_images")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a model is trained and validated on.
+
+    Args:
+        train: Training rows; with a column `source` when several sources are mixed.
+        validation: Validation rows of the real source.
+        statistics: Predicates and triplets of all training rows.
+        ratios: Share of each source in a batch.
+        format: Of the real source.
+    """
+
+    train: Dataset
+    validation: Dataset
+    statistics: PredicateStatistics
+    ratios: dict[str, float]
+    format: str
+
+    @property
+    def zero_shot_triplets(self) -> np.ndarray:
+        """Triplets of the validation split that training never shows, `(z, 3)`."""
+        return zero_shot_triplets(self.statistics, predicate_statistics(self.validation))
+
+    def sampler(self, batch_size: int, seed: int) -> RatioBatchSampler:
+        """Shuffled batches with the sources in their ratios."""
+        is_mixed = "source" in self.train.column_names
+        sources = self.train["source"] if is_mixed else ["real"] * len(self.train)
+        if len(self.train) < batch_size:
+            raise ValueError(
+                f"training.batch_size is {batch_size}, but the training split has only {len(self.train)} images."
+            )
+        return RatioBatchSampler(sources, self.ratios, batch_size, seed=seed)
+
+    def config_fields(self) -> dict[str, Any]:
+        """Fields of the model's configuration that follow from the data."""
+        counts = self.statistics.counts.tolist()
+        fields = {
+            "id2label": dict(enumerate(object_names(self.train))),
+            "id2predicate": dict(enumerate(predicate_names(self.train))),
+            "predicate_counts": counts,
+        }
+        # SpeaQ cuts Visual Genome's groups from its raw counts, which the configuration knows.
+        return fields if self.format == "visual_genome" else fields | {"group_predicate_counts": counts}
+
+
+def load_training_data(arguments: DataArguments) -> TrainingData:
+    """Load the sets that the section `data` names.
+
+    Raises:
+        FileNotFoundError: A folder or file is missing.
+        ValueError: A file is not what it should be, or the sources cannot be mixed as asked.
+    """
+    train, validation = (load_split(arguments, split) for split in ("train", "val"))
+    statistics, format = predicate_statistics(train), resolve_format(Path(arguments.root), arguments.format)
+    if arguments.synthetic_root is None:
+        return TrainingData(train, validation, statistics, {"real": 1.0}, format)
+    synthetic = load_synthetic_genome(_existing_folder(arguments.synthetic_root, "data.synthetic_root"), "train")
+    sources = {"real": train, "synthetic": synthetic}
+    mixed = mix_datasets(sources, arguments.ratios, arguments.loss_weights)
+    statistics += predicate_statistics(synthetic)
+    return TrainingData(mixed, validation, statistics, dict(arguments.ratios), format)
+
+
+def load_split(arguments: DataArguments, split: str) -> Dataset:
+    """Load one split of `data.root`."""
+    root = _existing_folder(arguments.root, "data.root")
+    options = {name: getattr(arguments, name) for name in _FILE_FIELDS if getattr(arguments, name) is not None}
+    load = LOADERS[resolve_format(root, arguments.format)]
+    return load(root, split, filter_non_overlap=arguments.filter_non_overlap, **options)
+
+
+def resolve_format(root: Path, format: str) -> str:
+    """The format of a folder: `format` itself, or for "auto" the one whose annotation file is there.
+
+    Raises:
+        ValueError: None of them, or several.
+    """
+    if format != "auto":
+        return format
+    found = [name for name, file in _ANNOTATIONS.items() if (root / file).is_file()]
+    if len(found) == 1:
+        return found[0]
+    files = " or ".join(_ANNOTATIONS.values())
+    what = "both formats" if found else f"no scene graph data set ({files})"
+    raise ValueError(f"{root} holds {what}; set the format to one of {', '.join(_ANNOTATIONS)}.")
+
+
+def build_augmentation(arguments: DataArguments) -> SceneGraphAugmentation:
+    """The training augmentation that the section `data` describes."""
+    return SceneGraphAugmentation(
+        short_edges=tuple(arguments.short_edges),
+        longest_edge=arguments.longest_edge,
+        flip_probability=arguments.flip_probability,
+        crop_probability=arguments.crop_probability,
+        crop_short_edges=tuple(arguments.crop_short_edges),
+        crop_sides=tuple(arguments.crop_sides),
+    )
+
+
+def _existing_folder(path: str, option: str) -> Path:
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{option}: there is no folder {folder}.")
+    return folder

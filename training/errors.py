@@ -1,0 +1,26 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Mistakes of a user end a program with one readable message instead of a traceback."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+# By which the library says that an argument or a file is wrong.
+USER_ERRORS = (ValueError, OSError)
+
+
+@contextmanager
+def exit_on_user_error(kinds: tuple[type[Exception], ...] = USER_ERRORS) -> Iterator[None]:
+    """End the program with exit code 1 and the message of an exception.
+
+    Args:
+        kinds: Which exceptions.
+    """
+    try:
+        yield
+    except kinds as error:
+        if os.environ.get("RANK", "0") == "0":  # the other processes would say the same
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from error

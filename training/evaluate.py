@@ -1,0 +1,167 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Measure a scene graph model with the published protocol.
+
+accelerate launch training/evaluate.py --model DIR --data ROOT --split test
+"""
+
+import json
+import logging
+import math
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from accelerate import Accelerator
+from datasets import Dataset
+from transformers import AutoImageProcessor, BaseImageProcessor, HfArgumentParser, PreTrainedModel
+
+
+# Run as a script, Python looks for modules in this file's folder first, where this file hides the library `evaluate`.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from speaq_hf import AutoModelForSceneGraphGeneration  # noqa: E402
+from speaq_hf.data import object_names, predicate_names, predicate_statistics, zero_shot_triplets  # noqa: E402
+from speaq_hf.metrics import SceneGraphRecall  # noqa: E402
+from training.data import LOADERS, resolve_format  # noqa: E402
+from training.errors import exit_on_user_error  # noqa: E402
+from training.prediction import LoadingOptions, evaluate_recall  # noqa: E402
+from training.tables import format_table  # noqa: E402
+
+
+logger = logging.getLogger(__name__)
+
+KS = (20, 50, 100)
+
+
+@dataclass
+class EvaluateArguments:
+    """Options of the program."""
+
+    model: str = field(metadata={"help": "Folder or Hub name of the model."})
+    data: str = field(metadata={"help": "Folder of the data set."})
+    split: Literal["train", "val", "test"] = field(default="test", metadata={"help": "Which images."})
+    format: Literal["auto", "visual_genome", "synthetic_genome"] = field(
+        default="auto", metadata={"help": "Which file names the folder uses; auto looks which of them are there."}
+    )
+    mode: Literal["sgdet", "sgcls", "predcls"] = field(default="sgdet", metadata={"help": "What the model is given."})
+    batch_size: int = field(default=8, metadata={"help": "Images per process and forward pass."})
+    num_workers: int = field(default=4, metadata={"help": "Processes that read images, for each process."})
+    max_images: int | None = field(default=None, metadata={"help": "Only the first so many images."})
+    mixed_precision: Literal["no", "fp16", "bf16"] = field(default="no", metadata={"help": "Number format."})
+    zero_shot: bool = field(default=True, metadata={"help": "Report zR, which needs the training annotations."})
+    output: str | None = field(default=None, metadata={"help": "JSON file to write; by default beside the model."})
+
+    def __post_init__(self) -> None:
+        if self.mode != "sgdet":
+            raise ValueError(
+                f"--mode {self.mode} needs a model that classifies given boxes; SpeaQ finds its boxes itself, so only "
+                "--mode sgdet can be measured."
+            )
+        for name in ("batch_size", "max_images"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}.")
+        if self.num_workers < 0:
+            raise ValueError(f"--num_workers must be at least 0, got {self.num_workers}.")
+
+    @property
+    def output_path(self) -> Path:
+        """The JSON file."""
+        folder = Path(self.model) if Path(self.model).is_dir() else Path()
+        return Path(self.output) if self.output else folder / f"evaluation_{self.split}.json"
+
+
+def load_model(path: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
+    """Load a model and its processor.
+
+    Raises:
+        OSError: There is no such model.
+    """
+    try:
+        return AutoModelForSceneGraphGeneration.from_pretrained(path), AutoImageProcessor.from_pretrained(path)
+    except OSError as error:
+        raise OSError(f"--model: cannot load {path}: {error}") from error
+
+
+def load_evaluation_split(arguments: EvaluateArguments) -> tuple[Dataset, Any]:
+    """The images to evaluate on, and the triplets `(z, 3)` that training never shows (None if not asked for).
+
+    Raises:
+        FileNotFoundError: A folder or file is missing.
+        ValueError: A file is not what it should be.
+    """
+    root = Path(arguments.data)
+    if not root.is_dir():
+        raise FileNotFoundError(f"--data: there is no folder {root}.")
+    load = LOADERS[resolve_format(root, arguments.format)]
+    dataset = load(root, arguments.split)
+    if not arguments.zero_shot:
+        return dataset, None
+    train = predicate_statistics(load(root, "train"))
+    return dataset, zero_shot_triplets(train, predicate_statistics(dataset))
+
+
+def check_vocabulary(model: PreTrainedModel, dataset: Dataset) -> None:
+    """Refuse to compare class numbers that mean different things.
+
+    Raises:
+        ValueError: The model's classes are not the data set's.
+    """
+    for field_name, names in (("id2label", object_names(dataset)), ("id2predicate", predicate_names(dataset))):
+        known = getattr(model.config, field_name)
+        if known != dict(enumerate(names)):
+            raise ValueError(
+                f"The model's {field_name} has {len(known)} names, the data set {len(names)}, and they are not the same "
+                "names in the same order; evaluate on data with the classes that the model was trained on."
+            )
+
+
+def format_results(results: dict[str, Any]) -> str:
+    """A table with the metrics as rows and K as columns."""
+    names = [name for name in ("R", "ng-R", "zR", "mR", "F") if f"{name}@{KS[0]}" in results]
+    columns = {f"@{k}": {name: results[f"{name}@{k}"] for name in names} for k in KS}
+    return format_table(columns, names, heading="%")
+
+
+def write_report(arguments: EvaluateArguments, protocol: str, results: dict[str, Any]) -> None:
+    """Write the metrics and what they were measured on as JSON."""
+    report = {
+        "model": arguments.model,
+        "data": arguments.data,
+        "split": arguments.split,
+        "mode": arguments.mode,
+        "protocol": protocol,
+        "max_images": arguments.max_images,
+        "metrics": {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in results.items()},
+    }
+    path = arguments.output_path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the program."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    with exit_on_user_error():
+        (arguments,) = HfArgumentParser(EvaluateArguments).parse_args_into_dataclasses(words, look_for_args_file=False)
+        dataset, unseen = load_evaluation_split(arguments)
+        model, processor = load_model(arguments.model)
+        check_vocabulary(model, dataset)
+        accelerator = Accelerator(mixed_precision=arguments.mixed_precision)
+    metric = SceneGraphRecall(model.config.num_predicates, ks=KS, mode=arguments.mode, zero_shot_triplets=unseen)
+    options = LoadingOptions(arguments.batch_size, arguments.num_workers, arguments.max_images)
+    results = evaluate_recall(model.to(accelerator.device), processor, dataset, metric, accelerator, options)
+    if accelerator.is_main_process:
+        write_report(arguments, metric.protocol.name, results)
+        print(f"{arguments.split}, {results['num_images']} images, {arguments.mode}, protocol {metric.protocol.name}")
+        print(format_results(results))
+        print(f"written: {arguments.output_path}")
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""The log of a run: one JSON object per line, and means over the steps between two lines."""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from .optimization_step import StepResult
+
+
+class JsonLinesLog:
+    """A file of JSON objects, one per line, each with a `step`. Numbers that are not finite become null.
+
+    Args:
+        path: The file; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """Append a line."""
+        line = json.dumps({name: _json_value(value) for name, value in entry.items()})
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """All complete lines. A crash can leave half a line at the end, which is left out."""
+        if not self.path.is_file():
+            return []
+        complete, _, _ = self.path.read_text(encoding="utf-8").rpartition("\n")
+        return [json.loads(line) for line in complete.splitlines()]
+
+    def drop_after(self, step: int) -> None:
+        """Forget what was logged after a step, because the run goes on from there."""
+        entries = [entry for entry in self.read() if entry["step"] <= step]
+        temporary = self.path.with_name(self.path.name + ".tmp")
+        temporary.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+        os.replace(temporary, self.path)
+
+
+class StepMeter:
+    """Means of the last decoder layer's losses, and the speed, since the last reading."""
+
+    def __init__(self) -> None:
+        self._losses: dict[str, Tensor] = {}
+        self._steps = self._images = 0
+        self._start = time.perf_counter()
+
+    def add(self, result: StepResult) -> None:
+        """Add a step."""
+        for name, value in result.losses.items():
+            if not name.rpartition("_")[2].isdigit():
+                self._losses[name] = self._losses.get(name, 0) + value
+        self._steps += 1
+        self._images += result.num_images
+
+    def read(self, accelerator: Accelerator) -> dict[str, float]:
+        """Means over steps and processes, and `images_per_second` of all processes; then start anew.
+
+        Every process must call it.
+        """
+        names, sums = list(self._losses), torch.stack(list(self._losses.values()))
+        # A process holds its share times their number, so that their mean is the loss of the whole batch.
+        means = accelerator.reduce(sums / (self._steps * accelerator.gradient_accumulation_steps), reduction="mean")
+        speed = self._images * accelerator.num_processes / (time.perf_counter() - self._start)
+        self.__init__()
+        return dict(zip(names, means.tolist(), strict=True)) | {"images_per_second": round(speed, 2)}
+
+
+def _json_value(value: Any) -> Any:
+    """Strict JSON has no NaN."""
+    if isinstance(value, list):
+        return [_json_value(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

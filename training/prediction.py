@@ -1,0 +1,132 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Scene graphs of the images of a data set, beside what is annotated, and their recall; over several processes."""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from datasets import Dataset
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import BaseImageProcessor
+
+from speaq_hf import SceneGraph
+from speaq_hf.data import SceneGraphCollator, SceneGraphTransform
+from speaq_hf.metrics import SceneGraphRecall
+
+
+@dataclass(frozen=True)
+class LoadingOptions:
+    """How a data set is read for evaluation.
+
+    Args:
+        batch_size: Images per forward pass of a process.
+        num_workers: Reading processes, for each process.
+        max_images: Only the first so many images.
+    """
+
+    batch_size: int = 8
+    num_workers: int = 0
+    max_images: int | None = None
+
+
+def evaluate_recall(
+    model: nn.Module,
+    processor: BaseImageProcessor,
+    dataset: Dataset,
+    metric: SceneGraphRecall,
+    accelerator: Accelerator,
+    options: LoadingOptions,
+) -> dict[str, Any]:
+    """Recall of a model on a data set. Every process takes its share of the images and returns the whole result.
+
+    Args:
+        model: Not wrapped for training; left in the mode it had.
+        processor: Makes its inputs and reads its outputs.
+        dataset: Rows of one split.
+        metric: An empty metric with the wanted settings.
+        accelerator: Tells which share of the images is this process's.
+        options: How the images are read.
+
+    Returns:
+        What `metric.compute()` says about all images.
+    """
+    if options.max_images is not None:
+        dataset = dataset.select(range(min(options.max_images, len(dataset))))
+    share = dataset.select(range(accelerator.process_index, len(dataset), accelerator.num_processes))
+    batches = predict_scene_graphs(model, processor, share, accelerator, options)
+    total = -(-len(share) // options.batch_size)
+    for graphs, references in tqdm(batches, "Evaluating", total, leave=False, disable=not accelerator.is_main_process):
+        metric.add_batch(graphs, references)
+    # Tallies of integers: the result does not depend on how the images were shared out.
+    return functools.reduce(SceneGraphRecall.merge, gather_object([metric])).compute()
+
+
+@torch.inference_mode()
+def predict_scene_graphs(
+    model: nn.Module,
+    processor: BaseImageProcessor,
+    dataset: Dataset,
+    accelerator: Accelerator,
+    options: LoadingOptions,
+) -> Iterator[tuple[list[SceneGraph], list[dict[str, Any]]]]:
+    """Predict the scene graph of every row, batch after batch.
+
+    Yields:
+        B graphs, and B references with `boxes` (xyxy pixels), `labels` and `relations` exactly as annotated.
+    """
+    loader = DataLoader(
+        dataset,
+        batch_size=options.batch_size,
+        collate_fn=EvaluationCollator(processor),
+        num_workers=options.num_workers,
+        generator=torch.Generator(),  # leaves the generator alone that training draws from
+    )
+    was_training = model.training
+    model.eval()
+    try:
+        for batch in loader:
+            pixel_values, pixel_mask = (batch[name].to(accelerator.device) for name in ("pixel_values", "pixel_mask"))
+            with accelerator.autocast():
+                outputs = model(pixel_values=pixel_values, pixel_mask=pixel_mask)
+            yield processor.post_process_scene_graph(outputs, batch["target_sizes"]), batch["references"]
+    finally:
+        model.train(was_training)
+
+
+class EvaluationCollator:
+    """Rows to a batch with references. The references are the rows' annotations as they are: the processor's labels are
+    clipped to the image and lack boxes without area, which an evaluation must not decide for itself."""
+
+    def __init__(self, processor: BaseImageProcessor) -> None:
+        self.transform, self.collate = SceneGraphTransform(processor), SceneGraphCollator(processor)
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Batches rows of a scene graph dataset.
+
+        Args:
+            rows: B rows.
+
+        Returns:
+            `pixel_values`, `pixel_mask`, `labels`, `target_sizes` (height, width) of the image files, and `references`.
+        """
+        columns = self.transform({name: [row[name] for row in rows] for name in rows[0]})
+        batch = self.collate(
+            [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        )
+        sizes = [tuple(label["orig_size"].tolist()) for label in batch["labels"]]
+        return batch | {"target_sizes": sizes, "references": [reference_from_row(row) for row in rows]}
+
+
+def reference_from_row(row: dict[str, Any]) -> dict[str, Any]:
+    """What is annotated in a row, as `SceneGraphRecall` takes it."""
+    return {
+        "boxes": torch.tensor(row["objects"]["bbox"], dtype=torch.float32).reshape(-1, 4),
+        "labels": torch.tensor(row["objects"]["category"], dtype=torch.int64),
+        "relations": torch.tensor(row["relations"], dtype=torch.int64).reshape(-1, 3),
+    }

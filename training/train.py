@@ -1,0 +1,133 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Train a scene graph model.
+
+accelerate launch training/train.py --config training/configs/tiny.yaml [--training.max_steps 10] [--data.root DIR]
+"""
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import yaml
+from accelerate import Accelerator
+from accelerate.utils import ProjectConfiguration, set_seed
+from transformers.utils.logging import disable_progress_bar
+
+
+# Run as a script, Python looks for modules in this file's folder first, where `evaluate` is not the library.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from training.arguments import RunArguments, TrainingArguments  # noqa: E402
+from training.checkpoints import CheckpointFolder, resolve_resume  # noqa: E402
+from training.configuration_file import describe_options, parse_run  # noqa: E402
+from training.data import load_training_data  # noqa: E402
+from training.errors import exit_on_user_error  # noqa: E402
+from training.model import build_config, build_model, build_processor  # noqa: E402
+from training.trainer import Trainer, TrainingDiverged  # noqa: E402
+
+
+logger = logging.getLogger(__name__)
+
+
+def parse_arguments(words: Sequence[str]) -> RunArguments:
+    """Command line to arguments."""
+    parser = argparse.ArgumentParser(
+        description="Train a scene graph model.",
+        epilog=f"Options, in the YAML file or on the command line:\n{describe_options()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", required=True, help="YAML file, for example training/configs/speaq_vg.yaml.")
+    known, overrides = parser.parse_known_args(words)
+    return parse_run(known.config, overrides)
+
+
+def build_accelerator(options: TrainingArguments) -> Accelerator:
+    """Processes, device, number format and tracker of a run."""
+    accelerator = Accelerator(
+        mixed_precision=options.mixed_precision,
+        gradient_accumulation_steps=options.gradient_accumulation_steps,
+        log_with=None if options.tracker == "none" else options.tracker,
+        project_config=ProjectConfiguration(project_dir=options.output_dir),
+    )
+    if options.mixed_precision == "fp16" and accelerator.scaler is None:
+        logger.warning("training.mixed_precision: %s has no fp16, training in fp32.", accelerator.device)
+    return accelerator
+
+
+def build_trainer(arguments: RunArguments) -> Trainer:
+    """Everything that can go wrong because of the arguments or the files, before any step is taken."""
+    options = arguments.training
+    checkpoint = _check_output_folder(options)
+    data = load_training_data(arguments.data)
+    config = build_config(arguments.model, data.config_fields())
+    accelerator = build_accelerator(options)
+    set_seed(options.seed)
+    model = build_model(arguments.model, config)
+    if options.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    if options.channels_last:
+        model.to(memory_format=torch.channels_last)
+    set_seed(options.seed, device_specific=True)  # processes drop out different units
+    trainer = Trainer(arguments, model, build_processor(arguments.data, config), data, accelerator)
+    _prepare_output_folder(arguments, accelerator, checkpoint)
+    if checkpoint is not None:
+        trainer.resume(checkpoint)
+    return trainer
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the program."""
+    logging.basicConfig(level=logging.WARNING if _is_main_process() else logging.ERROR, format="%(message)s")
+    logging.getLogger("training").setLevel(logging.INFO if _is_main_process() else logging.ERROR)
+    disable_progress_bar()  # transformers shows one for every model that is saved
+    with exit_on_user_error():
+        trainer = build_trainer(parse_arguments(sys.argv[1:] if words is None else words))
+    with exit_on_user_error((TrainingDiverged,)):
+        trainer.train()
+    trainer.accelerator.end_training()
+
+
+def _is_main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _check_output_folder(options: TrainingArguments) -> Path | None:
+    """The checkpoint to resume from; refuses to mix a new run with an old one."""
+    output_dir = Path(options.output_dir)
+    if output_dir.exists() and not output_dir.is_dir():
+        raise FileExistsError(f"training.output_dir: {output_dir} is a file.")
+    checkpoint = resolve_resume(options.resume_from, CheckpointFolder(output_dir / "checkpoints"))
+    is_used = (output_dir / "log.jsonl").exists() or (output_dir / "checkpoints").exists()
+    if is_used and options.resume_from is None and not options.overwrite:
+        raise FileExistsError(
+            f"training.output_dir: {output_dir} holds an earlier run. Go on with it (--training.resume_from auto), "
+            "replace it (--training.overwrite true) or choose another folder."
+        )
+    return checkpoint
+
+
+def _prepare_output_folder(arguments: RunArguments, accelerator: Accelerator, checkpoint: Path | None) -> None:
+    output_dir = Path(arguments.training.output_dir)
+    if accelerator.is_main_process:
+        if checkpoint is None:
+            _remove_earlier_run(output_dir)
+        output_dir.mkdir(parents=True, exist_ok=True)
+        (output_dir / "config.yaml").write_text(yaml.safe_dump(arguments.to_dict(), sort_keys=False), encoding="utf-8")
+    accelerator.wait_for_everyone()
+    accelerator.init_trackers("tracker")
+
+
+def _remove_earlier_run(output_dir: Path) -> None:
+    (output_dir / "log.jsonl").unlink(missing_ok=True)
+    for name in ("checkpoints", "best", "final", "tracker"):
+        shutil.rmtree(output_dir / name, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

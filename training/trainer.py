@@ -1,0 +1,198 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""The training loop: steps, logs, evaluations, checkpoints."""
+
+import itertools
+import logging
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from torch import nn
+from tqdm.auto import tqdm
+from transformers import BaseImageProcessor
+
+from speaq_hf.data import SceneGraphCollator, SceneGraphTransform
+from speaq_hf.metrics import SceneGraphRecall
+from speaq_hf.models.speaq.loss_speaq import SpeaQCriterion
+
+from .arguments import RunArguments
+from .batches import BatchStream, ProcessBatches
+from .checkpoints import CheckpointFolder, TrainingState, write_folder
+from .data import TrainingData, build_augmentation
+from .logs import JsonLinesLog, StepMeter
+from .optimization import build_optimizer, build_scheduler
+from .optimization_step import OptimizationStep, StepResult
+from .prediction import LoadingOptions, evaluate_recall
+from .source_losses import source_losses
+
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingDiverged(RuntimeError):
+    """Loss or gradients were not finite for too many steps in a row."""
+
+
+class Trainer:
+    """Trains a model and writes to `training.output_dir`:
+
+    - `log.jsonl`: losses, learning rate and speed (`"type": "train"`), and evaluations (`"type": "evaluation"`)
+    - `checkpoints/step-…`: the latest state, to resume from
+    - `best` and `final`: the model with its processor, for `from_pretrained`
+
+    Args:
+        arguments: All of them.
+        model: In the state that training starts from.
+        processor: Is saved with the model.
+        data: What it is trained on.
+        accelerator: Devices, processes and number format.
+    """
+
+    def __init__(
+        self,
+        arguments: RunArguments,
+        model: nn.Module,
+        processor: BaseImageProcessor,
+        data: TrainingData,
+        accelerator: Accelerator,
+    ) -> None:
+        self.arguments, self.options = arguments, arguments.training
+        self.config, self.processor, self.data, self.accelerator = model.config, processor, data, accelerator
+        self.output_dir = Path(self.options.output_dir)
+        self.log = JsonLinesLog(self.output_dir / "log.jsonl")
+        self.checkpoints = CheckpointFolder(self.output_dir / "checkpoints")
+        self.stream = self._build_stream()
+        optimizer = build_optimizer(model, self.options)
+        scheduler = build_scheduler(optimizer, self.options)
+        self.model, optimizer = accelerator.prepare(model, optimizer)
+        self.step = OptimizationStep(self.model, optimizer, scheduler, accelerator, self.options.max_grad_norm)
+        self.state = TrainingState(setup=self._setup())
+        accelerator.register_for_checkpointing(scheduler, self.state)
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go back to where a checkpoint was written."""
+        self.accelerator.load_state(str(checkpoint))
+        if self.accelerator.is_main_process:
+            self.log.drop_after(self.state.step)
+        logger.info("Resuming from %s at step %d.", checkpoint, self.state.step)
+
+    def train(self) -> None:
+        """Train up to `training.max_steps`.
+
+        Raises:
+            TrainingDiverged: Too many steps in a row were not finite.
+        """
+        self.model.train()
+        accumulation = self.options.gradient_accumulation_steps
+        batches = self.stream.starting_at(self.state.step * accumulation)
+        meter = StepMeter()
+        with self._progress_bar() as bar:
+            while self.state.step < self.options.max_steps:
+                result = self.step(itertools.islice(batches, accumulation))
+                meter.add(result)
+                self._count(result)
+                bar.update()
+                if self._is_due(self.options.log_steps):
+                    self._log_step(result, meter, bar)
+                if self._is_due(self.arguments.evaluation.steps):
+                    self._evaluate_and_keep_best()
+                if self._is_due(self.options.save_steps):
+                    self.checkpoints.save(self.accelerator, self.state.step)
+        self.save_model(self.output_dir / "final")
+
+    def evaluate(self) -> dict[str, Any]:
+        """SGDet recall on the validation split, with the published protocol. Every process must call it."""
+        options = self.arguments.evaluation
+        metric = SceneGraphRecall(self.config.num_predicates, zero_shot_triplets=self.data.zero_shot_triplets)
+        loading = LoadingOptions(options.batch_size, self.arguments.data.num_workers, options.max_images)
+        model = self.accelerator.unwrap_model(self.model)
+        return evaluate_recall(model, self.processor, self.data.validation, metric, self.accelerator, loading)
+
+    def save_model(self, folder: Path) -> None:
+        """Write the model and its processor. Every process must call it."""
+
+        def write(temporary: Path) -> None:
+            if self.accelerator.is_main_process:
+                self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False).save_pretrained(temporary)
+                self.processor.save_pretrained(temporary)
+
+        write_folder(folder, write, self.accelerator)
+
+    def _build_stream(self) -> BatchStream:
+        options, accelerator = self.options, self.accelerator
+        transform = SceneGraphTransform(self.processor, build_augmentation(self.arguments.data), seed=options.seed)
+        sampler = self.data.sampler(options.batch_size, options.seed)
+        batches = ProcessBatches(sampler, accelerator.process_index, accelerator.num_processes)
+        collate = SceneGraphCollator(self.processor)
+        rows = self.data.train.with_transform(transform)
+        return BatchStream(rows, transform, batches, collate, self.arguments.data.num_workers)
+
+    def _setup(self) -> dict[str, int]:
+        """What the order of the images depends on."""
+        return {
+            "num_processes": self.accelerator.num_processes,
+            "batch_size": self.options.batch_size,
+            "gradient_accumulation_steps": self.options.gradient_accumulation_steps,
+            "seed": self.options.seed,
+            "num_images": len(self.data.train),
+        }
+
+    def _progress_bar(self) -> tqdm:
+        return tqdm(
+            desc="Training",
+            unit="step",
+            initial=self.state.step,
+            total=self.options.max_steps,
+            disable=not self.accelerator.is_main_process,
+        )
+
+    def _is_due(self, interval: int) -> bool:
+        """Whether something that happens every `interval` steps, and at the end, happens after this step; 0: never."""
+        step = self.state.step
+        return interval > 0 and (step % interval == 0 or step == self.options.max_steps)
+
+    def _count(self, result: StepResult) -> None:
+        state = self.state
+        state.step += 1
+        state.skipped_steps += not result.is_finite
+        state.consecutive_skips = 0 if result.is_finite else state.consecutive_skips + 1
+        if state.consecutive_skips >= self.options.max_skipped_steps:
+            raise TrainingDiverged(
+                f"Loss or gradients were not finite for {state.consecutive_skips} steps in a row, up to step "
+                f"{state.step}; none of them changed the weights. Lower training.learning_rate, set "
+                "training.mixed_precision to no or bf16, or look for broken annotations."
+            )
+
+    def _log_step(self, result: StepResult, meter: StepMeter, bar: tqdm) -> None:
+        values = meter.read(self.accelerator) | self._source_losses(result)
+        values |= {
+            "learning_rate": result.learning_rate,
+            "gradient_norm": result.gradient_norm,
+            "skipped_steps": self.state.skipped_steps,
+        }
+        shown = {"loss": values["loss"], "predicate": values["loss_predicate"], "lr": values["learning_rate"]}
+        bar.set_postfix({name: f"{value:.3g}" for name, value in shown.items()})
+        self._write("train", values)
+
+    def _source_losses(self, result: StepResult) -> dict[str, float]:
+        """Losses of the step's last batch, source by source, when sources are mixed."""
+        sources = list(self.data.ratios)
+        if len(sources) < 2:
+            return {}
+        criterion = SpeaQCriterion.from_config(self.config)
+        losses = source_losses(criterion, result.outputs, result.batch["labels"], sources)
+        return {name: self.accelerator.reduce(value, reduction="mean").item() for name, value in losses.items()}
+
+    def _evaluate_and_keep_best(self) -> None:
+        results, name = self.evaluate(), self.arguments.evaluation.best_metric
+        self._write("evaluation", results)
+        value, best = results[name], self.state.best_value
+        if best is None or value > best:
+            self.state.best_value = value
+            self.save_model(self.output_dir / "best")
+
+    def _write(self, kind: str, values: dict[str, Any]) -> None:
+        if self.accelerator.is_main_process:
+            self.log.write({"step": self.state.step, "type": kind} | values)
+        numbers = {f"{kind}/{name}": value for name, value in values.items() if isinstance(value, (int, float))}
+        self.accelerator.log(numbers, step=self.state.step)
