@@ -205,6 +205,14 @@ _STREAMS = (
 )
 
 
+_OUTPUT_NAMES = tuple(itertools.chain.from_iterable(_STREAMS))
+
+
+def stack_layers(layers: Sequence[LayerOutputs]) -> LayerOutputs:
+    """Join the six output tensors `(B, R, …)` of L layers to `(L, B, R, …)`."""
+    return {name: torch.stack([layer[name] for layer in layers]) for name in _OUTPUT_NAMES}
+
+
 @dataclass
 class RelationAssigner:
     """Decides which queries are trained on which relation: minimum-cost matching of relations, some of them repeated.
@@ -270,17 +278,22 @@ class RelationAssigner:
             Per layer, per image: matched queries `(M,)` in ascending order, the relation of the image that each is
             matched with `(M,)`, and how often each relation was repeated `(r,)`; all int64 on the CPU.
         """
-        requires_backends(self, ["scipy"])
-        outputs = {name: torch.stack([layer[name] for layer in layers]).detach().float() for name in _OUTPUT_NAMES}
+        outputs = stack_layers(layers)
         if not isinstance(targets, RelationTargets):
             num_labels, num_predicates = (
                 outputs[name].shape[-1] - 1 for name in ("subject_logits", "predicate_logits")
             )
             device = outputs["subject_logits"].device
             targets = RelationTargets.from_labels(targets, num_labels, num_predicates, device)
+        return self.match(outputs, targets)
+
+    def match(self, outputs: LayerOutputs, targets: RelationTargets) -> list[list[Assignment]]:
+        """The same for stacked layers: `outputs` have a leading dimension L, as from [`stack_layers`]."""
+        requires_backends(self, ["scipy"])
+        outputs = {name: values.detach().float() for name, values in outputs.items()}
         with torch.no_grad(), _full_precision(outputs["subject_logits"].device):
             costs, copies = self._costs_and_copies(outputs, targets)
-        return self._solve(costs, copies, targets.counts, num_layers=len(layers))
+        return self._solve(costs, copies, targets.counts, num_layers=len(outputs["subject_logits"]))
 
     def _costs_and_copies(self, outputs: LayerOutputs, targets: RelationTargets) -> tuple[np.ndarray, np.ndarray]:
         """Cost matrices `(L or 1, T, R)` and copies `(L or 1, T)` of the batch, moved to the CPU in one transfer.
@@ -355,9 +368,6 @@ class RelationAssigner:
         return matched if self.per_layer else matched * num_layers
 
 
-_OUTPUT_NAMES = tuple(itertools.chain.from_iterable(_STREAMS))
-
-
 def _full_precision(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, enabled=False)
 
@@ -404,13 +414,50 @@ def _match(cost: np.ndarray, copies: np.ndarray) -> Assignment:
 
 
 @dataclass
-class _LayerTargets:
-    """What one layer is trained on: classes for all queries, and the matched pairs (M)."""
+class _Matches:
+    """What the queries are trained on: classes for all of them, and the matched pairs (M), layer after layer."""
 
-    images: Tensor  # (M,) image of each matched query
+    layers: Tensor  # (M,) layer of each matched query
+    images: Tensor  # (M,)
     queries: Tensor  # (M,)
     relations: Tensor  # (M,) row in the batch's relations
-    classes: list[Tensor]  # subject, object, predicate: each (B, R), background where unmatched
+    counts: list[int]  # matched pairs of each layer
+    classes: list[Tensor]  # subject, object, predicate: each (L, B, R), background where unmatched
+
+    @classmethod
+    def from_assignments(
+        cls, assignments: list[list[Assignment]], targets: RelationTargets, outputs: LayerOutputs
+    ) -> "_Matches":
+        offsets = np.cumsum([0, *targets.counts[:-1]])
+        pairs = [
+            torch.stack(
+                (
+                    queries.new_full(queries.shape, layer),
+                    queries.new_full(queries.shape, image),
+                    queries,
+                    rows + offset,
+                )
+            )
+            for layer, images in enumerate(assignments)
+            for image, ((queries, rows, _), offset) in enumerate(zip(images, offsets.tolist(), strict=True))
+        ]  # each (4, M of one layer and image)
+        layers, images, queries, relations = torch.cat(pairs, dim=1).to(targets.labels.device)
+        counts = [sum(len(queries) for queries, _, _ in images) for images in assignments]
+        classes = []
+        for (logits, _), label in zip(_STREAMS, targets.labels, strict=True):
+            background = outputs[logits].shape[-1] - 1
+            target = torch.full(outputs[logits].shape[:-1], background, device=label.device)
+            target[layers, images, queries] = label[relations]
+            classes.append(target)
+        return cls(layers, images, queries, relations, counts, classes)
+
+    def pick(self, values: Tensor) -> Tensor:
+        """Rows `(M, …)` of the matched queries in `values` `(L, B, R, …)`."""
+        return values[self.layers, self.images, self.queries]
+
+    def sum_per_layer(self, values: Tensor) -> Tensor:
+        """Sums `(…, L)` of `values` `(…, M)`; unlike a scatter, in the same order on every device."""
+        return torch.stack([part.sum(dim=-1) for part in values.split(self.counts, dim=-1)], dim=-1)
 
 
 @dataclass
@@ -476,67 +523,60 @@ class SpeaQCriterion:
         if len(labels) != batch_size:
             raise ValueError(f"`labels` needs one entry per image ({batch_size}), got {len(labels)}.")
         with _full_precision(device):
-            layers = [{name: layer[name].float() for name in _OUTPUT_NAMES} for layer in layers]
+            outputs = {name: values.float() for name, values in stack_layers(layers).items()}
             targets = RelationTargets.from_labels(labels, self.num_labels, len(self.predicate_weights) - 1, device)
-            assignments = self.assigner(layers, targets)
-            layer_targets = [self._layer_targets(assignment, targets, layers[-1]) for assignment in assignments]
+            matches = _Matches.from_assignments(self.assigner.match(outputs, targets), targets, outputs)
             class_weights = self._class_weights(device)
-            normalizers = _normalizers(layer_targets, class_weights)
-            losses: dict[str, Tensor] = {}
-            for index, (outputs, layer_target) in enumerate(zip(layers, layer_targets, strict=True)):
-                suffix = "" if index == len(layers) - 1 else f"_{index}"
-                terms = self._layer_losses(outputs, targets, layer_target, class_weights, normalizers[index])
-                losses |= {name + suffix: value for name, value in terms.items()}
-            total = sum(value * self.coefficients[_without_suffix(name)] for name, value in losses.items())
-        return total, losses
+            normalizers = _normalizers(matches, class_weights)
+            losses = self._class_losses(outputs, targets, matches, class_weights, normalizers)
+            losses |= self._box_losses(outputs, targets, matches, normalizers[3])
+            total = sum(self.coefficients[name] * values.sum() for name, values in losses.items())
+        return total, _name_layers(losses)
 
     def _class_weights(self, device: torch.device) -> list[Tensor]:
         objects = torch.ones(self.num_labels + 1, device=device)
         objects[-1] = self.eos_coefficient
         return [objects, objects, torch.tensor(self.predicate_weights, dtype=torch.float32, device=device)]
 
-    def _layer_targets(
-        self, assignment: list[Assignment], targets: RelationTargets, outputs: LayerOutputs
-    ) -> _LayerTargets:
-        offsets = np.cumsum([0, *targets.counts[:-1]])
-        images = torch.cat([torch.full_like(queries, i) for i, (queries, _, _) in enumerate(assignment)])
-        queries = torch.cat([queries for queries, _, _ in assignment])
-        relations = torch.cat([rows + int(offset) for (_, rows, _), offset in zip(assignment, offsets, strict=True)])
-        images, queries, relations = torch.stack((images, queries, relations)).to(targets.labels.device)
-        classes = []
-        for (logits, _), label in zip(_STREAMS, targets.labels, strict=True):
-            size, background = outputs[logits].shape[:2], outputs[logits].shape[-1] - 1
-            target = torch.full(size, background, device=label.device)
-            target[images, queries] = label[relations]
-            classes.append(target)
-        return _LayerTargets(images, queries, relations, classes)
-
-    def _layer_losses(
+    def _class_losses(
         self,
         outputs: LayerOutputs,
         targets: RelationTargets,
-        layer: _LayerTargets,
+        matches: _Matches,
         class_weights: list[Tensor],
         normalizers: Tensor,
     ) -> dict[str, Tensor]:
-        """All terms of one layer; `normalizers` are those of `_normalizers`."""
-        weight_all = self.loss_weight_scope == "all"
-        ones = torch.ones_like(targets.loss_weights)
+        """Cross-entropies of subject, object and predicate, each `(L,)`; `normalizers` are those of `_normalizers`."""
         losses = {}
-        for index, stream in enumerate(("subject", "object", "relation")):
-            logits, boxes = (outputs[name] for name in _STREAMS[index])
-            weights = targets.loss_weights if weight_all or stream == "relation" else ones
-            if stream != "relation" or weight_all:
-                name = "loss_predicate" if stream == "relation" else f"loss_class_{stream}"
-                losses[name] = _class_loss(
-                    logits, layer.classes[index], class_weights[index], weights, normalizers[index]
-                )
-            else:
-                losses["loss_predicate"] = _matched_class_loss(
-                    logits, layer, class_weights[index], weights, normalizers[index], normalizers[-1]
-                )
-            predicted, target = boxes[layer.images, layer.queries], targets.boxes[index][layer.relations]
-            losses |= _box_losses(predicted, target, weights[layer.images], normalizers[3], stream)
+        weights = targets.loss_weights if self.loss_weight_scope == "all" else torch.ones_like(targets.loss_weights)
+        for index, name in enumerate(("loss_class_subject", "loss_class_object", "loss_predicate")):
+            logits, classes = outputs[_STREAMS[index][0]], matches.classes[index]
+            flat = nn.functional.cross_entropy(
+                logits.flatten(0, 2), classes.flatten(), class_weights[index], reduction="none"
+            ).view_as(classes)
+            losses[name] = (flat * weights[:, None]).sum(dim=(1, 2)) / normalizers[index]
+        if self.loss_weight_scope == "relation_matched":  # the last cross-entropy was the predicate's
+            matched = matches.sum_per_layer(matches.pick(flat) * targets.loss_weights[matches.images])
+            any_match = normalizers[4] > 0
+            losses["loss_predicate"] = torch.where(any_match, matched / normalizers[3], losses["loss_predicate"])
+        return losses
+
+    def _box_losses(
+        self, outputs: LayerOutputs, targets: RelationTargets, matches: _Matches, num_matched: Tensor
+    ) -> dict[str, Tensor]:
+        """L1 and generalized IoU losses of the matched boxes, each `(L,)`."""
+        predicted = torch.stack([matches.pick(outputs[boxes]) for _, boxes in _STREAMS])  # (3, M, 4)
+        target = targets.boxes[:, matches.relations]
+        weights = targets.loss_weights[matches.images].expand(3, -1).clone()
+        if self.loss_weight_scope == "relation_matched":
+            weights[:2] = 1.0
+        distance = (predicted - target).abs().sum(dim=-1)
+        giou = generalized_box_iou(center_to_corners_format(predicted), center_to_corners_format(target))
+        losses = {}
+        for kind, values in (("bbox", distance), ("giou", 1 - giou)):
+            sums = matches.sum_per_layer(values * weights) / num_matched  # (3, L)
+            for stream, loss in zip(("subject", "object", "relation"), sums, strict=True):
+                losses[f"loss_{kind}_{stream}"] = loss
         return losses
 
 
@@ -553,58 +593,24 @@ def _predicate_weights(config: SpeaQConfig) -> list[float]:
     )
 
 
-def _normalizers(layers: list[_LayerTargets], class_weights: list[Tensor]) -> Tensor:
-    """Divisors `(L, 5)`: class weights of the targets of subject, object and predicate; matched pairs, at least one;
+def _normalizers(matches: _Matches, class_weights: list[Tensor]) -> Tensor:
+    """Divisors `(5, L)`: class weights of the targets of subject, object and predicate; matched pairs, at least one;
     matched pairs. They are sums over all processes divided by the number of processes.
     """
-    rows = []
-    for layer in layers:
-        sums = [weights[classes].sum() for weights, classes in zip(class_weights, layer.classes, strict=True)]
-        matched = torch.as_tensor(float(len(layer.queries)), device=sums[0].device)
-        rows.append(torch.stack([*sums, matched, matched]))
-    normalizers, num_processes = torch.stack(rows), 1
+    sums = [weights[classes].sum(dim=(1, 2)) for weights, classes in zip(class_weights, matches.classes, strict=True)]
+    num_matched = torch.tensor(matches.counts, dtype=torch.float32, device=sums[0].device)
+    normalizers, num_processes = torch.stack([*sums, num_matched, num_matched]), 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         num_processes = torch.distributed.get_world_size()
         torch.distributed.all_reduce(normalizers)
-    normalizers[:, 3] = normalizers[:, 3].clamp(min=1)
+    normalizers[3] = normalizers[3].clamp(min=1)
     return normalizers / num_processes
 
 
-def _class_loss(logits: Tensor, classes: Tensor, class_weights: Tensor, weights: Tensor, normalizer: Tensor) -> Tensor:
-    """Cross-entropy over all queries, background included: logits `(B, R, K)`, classes `(B, R)`, weights `(B,)`."""
-    losses = nn.functional.cross_entropy(logits.flatten(0, 1), classes.flatten(), class_weights, reduction="none")
-    return (losses.view_as(classes) * weights[:, None]).sum() / normalizer
-
-
-def _matched_class_loss(
-    logits: Tensor,
-    layer: _LayerTargets,
-    class_weights: Tensor,
-    weights: Tensor,
-    class_normalizer: Tensor,
-    num_matched: Tensor,
-) -> Tensor:
-    """Cross-entropy over matched queries only; without any in the batch, the un-weighted one over all queries."""
-    classes = layer.classes[-1]
-    if num_matched == 0:
-        return _class_loss(logits, classes, class_weights, torch.ones_like(weights), class_normalizer)
-    matched = logits[layer.images, layer.queries], classes[layer.images, layer.queries]
-    losses = nn.functional.cross_entropy(*matched, class_weights, reduction="none")
-    return (losses * weights[layer.images]).sum() / num_matched
-
-
-def _box_losses(
-    predicted: Tensor, target: Tensor, weights: Tensor, num_matched: Tensor, stream: str
-) -> dict[str, Tensor]:
-    """L1 and generalized IoU loss of matched boxes `(M, 4)`, (cx, cy, w, h), with weights `(M,)`."""
-    distance = (predicted - target).abs().sum(dim=-1)
-    giou = generalized_box_iou(center_to_corners_format(predicted), center_to_corners_format(target))
-    return {
-        f"loss_bbox_{stream}": (distance * weights).sum() / num_matched,
-        f"loss_giou_{stream}": ((1 - giou) * weights).sum() / num_matched,
-    }
-
-
-def _without_suffix(name: str) -> str:
-    stem, _, suffix = name.rpartition("_")
-    return stem if suffix.isdigit() else name
+def _name_layers(losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Name each layer's share of the losses `(L,)`: the last without suffix, the earlier ones with `_0`, `_1`, …."""
+    named = {}
+    for name, values in losses.items():
+        *earlier, named[name] = values
+        named |= {f"{name}_{layer}": value for layer, value in enumerate(earlier)}
+    return named
