@@ -3,6 +3,7 @@
 
 import itertools
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,7 @@ class Trainer:
             initial=self.state.step,
             total=self.options.max_steps,
             disable=not self.accelerator.is_main_process,
+            mininterval=0.5 if sys.stderr.isatty() else 5.0,  # a file or a CI log is not flooded
         )
 
     def _is_due(self, interval: int) -> bool:
@@ -171,7 +173,7 @@ class Trainer:
             "skipped_steps": self.state.skipped_steps,
         }
         shown = {"loss": values["loss"], "predicate": values["loss_predicate"], "lr": values["learning_rate"]}
-        bar.set_postfix({name: f"{value:.3g}" for name, value in shown.items()})
+        bar.set_postfix({name: f"{value:.3g}" for name, value in shown.items()}, refresh=False)
         self._write("train", values)
 
     def _source_losses(self, result: StepResult) -> dict[str, float]:

@@ -1,0 +1,129 @@
+"""The evaluation program: what it measures, what it writes, what it refuses."""
+
+import json
+import math
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from speaq_hf import SceneGraph, SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
+from speaq_hf.data import load_synthetic_genome, object_names, predicate_names
+from speaq_hf.metrics import SceneGraphRecall
+from tests.helpers import tiny_config
+from training import evaluate
+from training.prediction import EvaluationCollator, LoadingOptions, evaluate_recall, predict_scene_graphs
+from training.tables import format_table
+
+
+@pytest.fixture
+def saved_model(genome, tmp_path):
+    """An untrained model of the set's vocabulary."""
+    dataset = load_synthetic_genome(genome, "test")
+    names = {
+        "id2label": dict(enumerate(object_names(dataset))),
+        "id2predicate": dict(enumerate(predicate_names(dataset))),
+    }
+    torch.manual_seed(0)
+    config = tiny_config(**names, group_predicate_counts=None)
+    SpeaQForSceneGraphGeneration(config).save_pretrained(tmp_path / "model")
+    SpeaQImageProcessorPil(size={"shortest_edge": 64}, **names).save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_report(saved_model, genome, capsys):
+    evaluate.main(["--model", str(saved_model), "--data", str(genome), "--split", "test", "--num_workers", "0"])
+    report = json.loads((saved_model / "evaluation_test.json").read_text())
+    assert (report["split"], report["mode"], report["protocol"]) == ("test", "sgdet", "speaq")
+    metrics = report["metrics"]
+    assert metrics["num_images"] + metrics["num_images_without_relations"] == len(
+        load_synthetic_genome(genome, "test")
+    )
+    assert {"R@20", "ng-R@50", "zR@100", "mR@20", "F@100"} <= metrics.keys()
+    assert len(metrics["recall_per_predicate@20"]) == 50
+    printed = capsys.readouterr().out
+    assert "@20" in printed and "mR" in printed and "evaluation_test.json" in printed
+
+
+def test_perfect_predictions_score_one(genome, monkeypatch):
+    """The references reach the metric unchanged, image by image."""
+    dataset = load_synthetic_genome(genome, "test")
+    names = {
+        "id2label": dict(enumerate(object_names(dataset))),
+        "id2predicate": dict(enumerate(predicate_names(dataset))),
+    }
+    processor = SpeaQImageProcessorPil(size={"shortest_edge": 64}, **names)
+    truths = iter(dataset)
+
+    def read_truth(outputs, target_sizes):
+        graphs = []
+        for size in target_sizes:
+            row = next(truths)
+            assert size == (row["height"], row["width"])
+            objects = row["objects"]
+            arguments = (objects["bbox"], objects["category"], row["relations"], size)
+            graphs.append(SceneGraph.from_annotation(*arguments, **names))
+        return graphs
+
+    monkeypatch.setattr(processor, "post_process_scene_graph", read_truth)
+    model = SpeaQForSceneGraphGeneration(tiny_config())
+    metric = SceneGraphRecall(50)
+    results = evaluate_recall(model, processor, dataset, metric, Accelerator(cpu=True), LoadingOptions(batch_size=3))
+    assert results["R@20"] == 1.0 and results["num_images"] > 5
+
+
+def test_evaluation_leaves_mode_and_random_numbers_alone(genome):
+    dataset = load_synthetic_genome(genome, "val")
+    processor = SpeaQImageProcessorPil(size={"shortest_edge": 64})
+    model = SpeaQForSceneGraphGeneration(tiny_config()).train()
+    before = torch.get_rng_state()
+    batches = list(predict_scene_graphs(model, processor, dataset, Accelerator(cpu=True), LoadingOptions(2)))
+    assert len(batches) == math.ceil(len(dataset) / 2)
+    assert model.training and torch.equal(torch.get_rng_state(), before)
+
+
+def test_references_keep_boxes_that_the_processor_would_clip():
+    from tests.data.factories import row
+
+    rows = [row(1, (40, 30), boxes=[[-5, 2, 50, 20], [3, 3, 3, 9]], labels=[0, 1], relations=[[0, 1, 1]])]
+    batch = EvaluationCollator(SpeaQImageProcessorPil(size={"shortest_edge": 32}))(rows)
+    assert batch["references"][0]["boxes"].tolist() == [[-5, 2, 50, 20], [3, 3, 3, 9]]
+    assert batch["references"][0]["relations"].tolist() == [[0, 1, 1]]
+    assert batch["target_sizes"] == [(30, 40)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--data", "nowhere"], "--data: there is no folder nowhere"),
+        (["--data", "."], "holds no scene graph data set"),
+        (["--mode", "predcls"], "only --mode sgdet can be measured"),
+        (["--batch_size", "0"], "--batch_size must be at least 1"),
+        (["--model", "./nowhere"], "--model: cannot load ./nowhere"),
+        (["--splitt", "test"], "--splitt"),
+        (["--format", "visual_genome"], "VG-SGG-dicts-with-attri.json does not exist"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_end_with_one_message(saved_model, genome, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        evaluate.main(["--model", str(saved_model), "--data", str(genome), *words])
+    assert end.value.code == 1
+    assert message in capsys.readouterr().err
+
+
+def test_other_classes_are_refused(saved_model, genome, capsys):
+    SpeaQForSceneGraphGeneration(tiny_config()).save_pretrained(saved_model)
+    with pytest.raises(SystemExit):
+        evaluate.main(["--model", str(saved_model), "--data", str(genome), "--zero_shot", "false"])
+    assert "id2label has 6 names, the data set 150" in capsys.readouterr().err
+
+
+def test_table():
+    columns = {"trained": {"R@20": 0.51234, "zR@20": float("nan")}, "untrained": {"R@20": 0.0}}
+    assert format_table(columns, ["R@20", "zR@20"], heading="%").splitlines() == [
+        "%     trained untrained",
+        "R@20    51.23      0.00",
+        "zR@20       -         -",
+    ]
