@@ -48,6 +48,8 @@ class SceneComplexity:
         empty_share: Share of images without any relation, in [0, 1].
         usual_boost: How much more often than the table of affordances says the usual predicate of a pair is tried, at
             least 0. Larger values make the predicate easier to guess from the two classes.
+        min_zoom: Smallest magnification of a scene's objects; 1 is life size in the table of shapes.
+        max_zoom: Largest magnification. Much above 1 few objects fit into a picture.
     """
 
     min_objects: int = 3
@@ -56,6 +58,8 @@ class SceneComplexity:
     max_relations: int = 8
     empty_share: float = 0.03
     usual_boost: float = 2.5
+    min_zoom: float = 0.85
+    max_zoom: float = 1.08
 
     def __post_init__(self) -> None:
         if not 2 <= self.min_objects <= 5 or not self.min_objects <= self.max_objects <= 12:
@@ -75,6 +79,10 @@ class SceneComplexity:
             raise ValueError(f"Expected empty_share in [0, 1], got {self.empty_share}.")
         if not 0 <= self.usual_boost < float("inf"):
             raise ValueError(f"Expected usual_boost to be finite and at least 0, got {self.usual_boost}.")
+        if not 0.3 <= self.min_zoom <= self.max_zoom <= 2:
+            raise ValueError(
+                f"Expected 0.3 <= min_zoom <= max_zoom <= 2, got min_zoom={self.min_zoom}, max_zoom={self.max_zoom}."
+            )
 
 
 _LIVING = dict.fromkeys((*GROUPS["person"], *GROUPS["pet"]), 1.0)
@@ -164,7 +172,7 @@ class SceneComposer:
         self.rng, self.scene, self.forbidden = rng, scene, forbidden
         self.usual_boost = complexity.usual_boost
         self.max_relations = complexity.max_relations if related else 0
-        self.zoom = rng.uniform(0.85, 1.08)
+        self.zoom = rng.uniform(complexity.min_zoom, complexity.max_zoom)
         if scene.setting == "street":
             self._accept([self._street()])
 
