@@ -155,7 +155,7 @@ def write_page(
     """Draw what the model predicts for the first test images, and the page that shows it."""
     shown = test.select(range(min(NUM_PICTURES, len(test))))
     examples = tqdm(gallery_examples(model, processor, shown), "Drawing graphs", len(shown), unit="image")
-    return write_html_gallery(output, examples, title="SpeaQ on generated scenes", **page)
+    return write_html_gallery(output, examples, title="SpeaQ on generated scenes", num_predictions=5, **page)
 
 
 def run_demo(output: Path, num_images: int, overrides: Sequence[str]) -> None:

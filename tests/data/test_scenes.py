@@ -269,6 +269,15 @@ def test_complexity_is_respected():
     assert all(scene.objects and not scene.relations for scene in empty)
 
 
+def test_zoom_magnifies_the_objects():
+    def median_height(zoom):
+        complexity = SceneComplexity(2, 3, 1, 3, empty_share=0.0, min_zoom=zoom, max_zoom=zoom)
+        objects = [thing for seed in range(40) for thing in scene_of(seed, complexity=complexity).objects]
+        return np.median([thing.scale[1] for thing in objects if thing.label != "street"])
+
+    assert median_height(1.3) > 1.3 * median_height(0.9)
+
+
 @pytest.mark.parametrize(
     "field",
     [
@@ -279,6 +288,9 @@ def test_complexity_is_respected():
         {"max_relations": 1},
         {"empty_share": 1.5},
         {"usual_boost": float("nan")},
+        {"min_zoom": 1.5},
+        {"min_zoom": 0.0},
+        {"max_zoom": 3.0},
     ],
 )
 def test_impossible_complexity_is_refused(field):
