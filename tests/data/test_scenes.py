@@ -270,12 +270,12 @@ def test_complexity_is_respected():
 
 
 def test_zoom_magnifies_the_objects():
-    def median_height(zoom):
+    def boy_heights(zoom):
         complexity = SceneComplexity(2, 3, 1, 3, empty_share=0.0, min_zoom=zoom, max_zoom=zoom)
-        objects = [thing for seed in range(40) for thing in scene_of(seed, complexity=complexity).objects]
-        return np.median([thing.scale[1] for thing in objects if thing.label != "street"])
+        objects = [thing for seed in range(60) for thing in scene_of(seed, complexity=complexity).objects]
+        return [thing.scale[1] for thing in objects if thing.label == "boy"]
 
-    assert median_height(1.3) > 1.3 * median_height(0.9)
+    assert np.median(boy_heights(1.3)) == pytest.approx(1.3 / 0.9 * np.median(boy_heights(0.9)), rel=0.07)
 
 
 @pytest.mark.parametrize(
