@@ -53,7 +53,9 @@ CONFIG = ROOT / "training" / "configs" / "tiny.yaml"
 NUM_VALIDATION_IMAGES, NUM_TEST_IMAGES = 200, 500
 IMAGE_SIZE = 128
 SEED = 0
-NUM_THREADS = 2  # more get in each other's way: the matrices of a tiny model are small
+NUM_THREADS = (
+    1  # the matrices of a tiny model are small: a second thread gains little, and much is lost if a core is busy
+)
 NUM_PICTURES = 24
 # Few and large objects, for a model that trains for minutes; the page says how far guessing predicates from classes gets.
 SCENES = SceneComplexity(
