@@ -20,7 +20,7 @@ def test_import_needs_torch_and_transformers_only():
         "backbone = {'model_type': 'resnet', 'depths': [1], 'hidden_sizes': [8], 'embedding_size': 8, 'out_features': ['stage1']}\n"
         "config = speaq_hf.SpeaQConfig(backbone_config=backbone, d_model=32, encoder_layers=1, decoder_layers=1, num_object_queries=5)\n"
         "model = speaq_hf.SpeaQForSceneGraphGeneration(config).eval()\n"
-        "processor = speaq_hf.SpeaQImageProcessorPil()\n"
+        "processor = speaq_hf.SpeaQImageProcessorPil(size={'shortest_edge': 64, 'longest_edge': 100})\n"
         "inputs = processor(torch.zeros(3, 40, 50, dtype=torch.uint8), return_tensors='pt')\n"
         "graphs = processor.post_process_scene_graph(model(**inputs), target_sizes=[(40, 50)])\n"
         "print(len(graphs))\n"
