@@ -86,7 +86,10 @@ def load_training_data(arguments: DataArguments) -> TrainingData:
         ValueError: A file is not what it should be, or the sources cannot be mixed as asked.
     """
     train, validation = (load_split(arguments, split) for split in ("train", "val"))
-    statistics, format = predicate_statistics(train), resolve_format(Path(arguments.root), arguments.format)
+    statistics, format = (
+        predicate_statistics(train),
+        resolve_format(Path(arguments.root).expanduser(), arguments.format),
+    )
     if arguments.synthetic_root is None:
         return TrainingData(train, validation, statistics, {"real": 1.0}, format)
     synthetic = load_synthetic_genome(_existing_folder(arguments.synthetic_root, "data.synthetic_root"), "train")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import DetrForObjectDetection
 
@@ -40,7 +41,10 @@ def build_model(arguments: ModelArguments, config: SpeaQConfig) -> SpeaQForScene
     """The model, with new weights or those that the section `model` names."""
     if arguments.pretrained is not None:
         with _naming("model.pretrained", arguments.pretrained):
-            return SpeaQForSceneGraphGeneration.from_pretrained(arguments.pretrained, config=config)
+            # Training keeps its weights in full precision, whatever the checkpoint was saved in.
+            return SpeaQForSceneGraphGeneration.from_pretrained(
+                arguments.pretrained, config=config, dtype=torch.float32
+            )
     if arguments.detr is not None:
         with _naming("model.detr", arguments.detr):
             detr = DetrForObjectDetection.from_pretrained(arguments.detr)

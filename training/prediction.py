@@ -94,7 +94,9 @@ def predict_scene_graphs(
             pixel_values, pixel_mask = (batch[name].to(accelerator.device) for name in ("pixel_values", "pixel_mask"))
             with accelerator.autocast():
                 outputs = model(pixel_values=pixel_values, pixel_mask=pixel_mask)
-            yield processor.post_process_scene_graph(outputs, batch["target_sizes"]), batch["references"]
+            # Uncut: without the graph constraint, pairs far down the list compete too.
+            graphs = processor.post_process_scene_graph(outputs, batch["target_sizes"], top_k=None)
+            yield graphs, batch["references"]
     finally:
         model.train(was_training)
 

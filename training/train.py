@@ -103,10 +103,10 @@ def _check_output_folder(options: TrainingArguments) -> Path | None:
     if output_dir.exists() and not output_dir.is_dir():
         raise FileExistsError(f"training.output_dir: {output_dir} is a file.")
     checkpoint = resolve_resume(options.resume_from, CheckpointFolder(output_dir / "checkpoints"))
-    is_used = (output_dir / "log.jsonl").exists() or (output_dir / "checkpoints").exists()
-    if is_used and options.resume_from is None and not options.overwrite:
+    is_used = any((output_dir / name).exists() for name in ("log.jsonl", "checkpoints", "best", "final"))
+    if is_used and checkpoint is None and not options.overwrite:
         raise FileExistsError(
-            f"training.output_dir: {output_dir} holds an earlier run. Go on with it (--training.resume_from auto), "
+            f"training.output_dir: {output_dir} holds an earlier run. Go on with it, if it has a checkpoint (--training.resume_from auto), "
             "replace it (--training.overwrite true) or choose another folder."
         )
     return checkpoint

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DetrForObjectDetection
 
 from .configuration_speaq import SpeaQConfig
@@ -16,6 +16,9 @@ _SHARED_FIELDS = ("d_model", "encoder_layers", "decoder_layers", "encoder_attent
 _SHARED_FIELDS += ("encoder_ffn_dim", "decoder_ffn_dim", "dropout", "attention_dropout", "activation_dropout")
 _SHARED_FIELDS += ("activation_function",)
 _STREAMS = ("subject", "object", "relation")
+
+# What a detector does not have: the joints of the three decoders and the predicates.
+_NEW_PARTS = ("_positions.", "_refinements.", "predicate_head.")
 
 _RENAMES = (
     (r"\.encoder_attn\.", ".cross_attn."),
@@ -73,6 +76,25 @@ def convert_detr_weights(
         repeats, dim=0
     )
     return converted | dict(_convert_class_head(detr, config, class_head))
+
+
+def load_detr_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Load converted weights into a new scene graph model.
+
+    Raises:
+        ValueError: When the backbone of the detector is another one; nothing else can differ after conversion.
+    """
+    expected = model.state_dict()
+    missing = [name for name in expected.keys() - weights.keys() if not any(part in name for part in _NEW_PARTS)]
+    wrong = [name for name in expected.keys() & weights.keys() if expected[name].shape != weights[name].shape]
+    unexpected = weights.keys() - expected.keys()
+    # Detectors have frozen batch norms, which do not count batches.
+    names = sorted(name for name in {*missing, *wrong, *unexpected} if not name.endswith("num_batches_tracked"))
+    if names:
+        raise ValueError(
+            f"`backbone_config` does not fit the detector's backbone; {len(names)} tensors differ: {names[:5]}."
+        )
+    model.load_state_dict(weights, strict=False)
 
 
 def _check_sizes(detr: DetrForObjectDetection, config: SpeaQConfig) -> None:

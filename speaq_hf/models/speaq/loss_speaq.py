@@ -93,7 +93,9 @@ def reweight_predicates(counts: Sequence[float], alpha: float, beta: float, back
     """
     total = sum(counts)
     if not math.isfinite(total) or total <= 0 or min(counts) < 0:
-        logger.warning("Predicate counts are unusable (not finite, negative or all zero): all predicates weigh 1.")
+        logger.warning_once(
+            "Predicate counts are unusable (not finite, negative or all zero): all predicates weigh 1."
+        )
         return [1.0] * len(counts) + [background]
     weights = [max(math.sqrt(alpha / (count / total + 1e-5)), 1.0) ** (2 * beta) for count in counts]
     return [*weights, background]
@@ -504,6 +506,7 @@ class SpeaQCriterion:
             loss_weight_scope=config.loss_weight_scope,
         )
 
+    @torch.compiler.disable  # the matching runs in NumPy and SciPy
     def __call__(
         self, layers: Sequence[LayerOutputs], labels: Sequence[dict[str, Any]]
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -604,6 +607,8 @@ def _normalizers(matches: _Matches, class_weights: list[Tensor]) -> Tensor:
         num_processes = torch.distributed.get_world_size()
         torch.distributed.all_reduce(normalizers)
     normalizers[3] = normalizers[3].clamp(min=1)
+    # With a background weight of 0 a batch without relations has nothing to divide by, and nothing to divide.
+    normalizers[:3] = normalizers[:3].masked_fill(normalizers[:3] == 0, 1.0)
     return normalizers / num_processes
 
 

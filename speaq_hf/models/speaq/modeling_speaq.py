@@ -27,7 +27,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_speaq import SpeaQConfig
-from .detr_weights_speaq import config_from_detr, convert_detr_weights
+from .detr_weights_speaq import config_from_detr, convert_detr_weights, load_detr_weights
 from .loss_speaq import SpeaQCriterion
 
 
@@ -687,7 +687,7 @@ class SpeaQModel(SpeaQPreTrainedModel):
         self, memory: Tensor, memory_positions: Tensor, attention_mask: Tensor | None, **kwargs: Any
     ) -> SpeaQDecoderOutput:
         queries = (self.subject_queries, self.object_queries, self.relation_queries)
-        positions = tuple(query.weight.expand(len(memory), -1, -1) for query in queries)
+        positions = tuple(query.weight.expand(memory.shape[0], -1, -1) for query in queries)
         mask = attention_mask
         if attention_mask is not None:
             # Padding is the same for every query: one row, which broadcasts over subjects, objects and relations.
@@ -769,7 +769,7 @@ class SpeaQForSceneGraphGeneration(SpeaQPreTrainedModel):
         detr = detr_or_path if is_model else DetrForObjectDetection.from_pretrained(detr_or_path)
         config = config_from_detr(detr, **overrides) if config is None else config
         model = cls(config)
-        model.load_state_dict(convert_detr_weights(detr, config, model.class_head.state_dict()), strict=False)
+        load_detr_weights(model, convert_detr_weights(detr, config, model.class_head.state_dict()))
         return model
 
     @can_return_tuple

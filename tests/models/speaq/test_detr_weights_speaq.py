@@ -71,6 +71,13 @@ def test_from_a_directory(detr, tmp_path):
     assert torch.equal(model.box_head.layers[0].weight, detr.bbox_predictor.layers[0].weight)
 
 
+@pytest.mark.parametrize("change", [{"depths": [2, 1]}, {"hidden_sizes": [8, 32]}])
+def test_another_backbone_is_refused(detr, change):
+    backbone = tiny_config().backbone_config.to_dict() | change
+    with pytest.raises(ValueError, match="backbone_config"):
+        SpeaQForSceneGraphGeneration.from_detr(detr, **(fields() | {"backbone_config": backbone}))
+
+
 def test_sizes_that_differ_are_named(detr):
     with pytest.raises(ValueError, match="`d_model` is 64 but the detector has 32.*`num_object_queries` is 12"):
         SpeaQForSceneGraphGeneration.from_detr(detr, tiny_config(d_model=64, num_object_queries=12))

@@ -349,6 +349,11 @@ class TestCriterion:
         # Every output has a gradient, so that data-parallel training does not wait for one that never comes.
         assert all(value.grad is not None for layer in layers for value in layer.values())
 
+    def test_no_background_weight_and_no_relations(self):
+        config = tiny_config(eos_coefficient=0, predicate_eos_coefficient=0)
+        loss, _ = SpeaQCriterion.from_config(config)(random_layers(images=1), [random_label(2, 0)])
+        assert loss == 0
+
     @pytest.mark.parametrize("images", [1, 2])
     def test_duplicating_the_batch_keeps_the_loss(self, images):
         layers, labels = random_layers(images=images), [random_label(4, 3, i) for i in range(images)]
@@ -359,10 +364,12 @@ class TestCriterion:
     def test_autocast_does_not_change_the_loss(self):
         layers, labels = random_layers(), [random_label(4, 3), random_label(4, 2, 1)]
         criterion = SpeaQCriterion.from_config(tiny_config())
+        half = [{name: value.bfloat16() for name, value in layer.items()} for layer in layers]
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss, _ = criterion(layers, labels)
+            loss, _ = criterion(half, labels)
         assert loss.dtype == torch.float32
-        assert torch.equal(loss, criterion(layers, labels)[0])
+        upcast = [{name: value.float() for name, value in layer.items()} for layer in half]
+        assert torch.equal(loss, criterion(upcast, labels)[0])
 
     def test_layer_suffixes(self):
         criterion = SpeaQCriterion.from_config(tiny_config())
