@@ -99,9 +99,9 @@ class TestResult:
     def test_bgr_network_sees_the_same_picture(self, tmp_path, converted_dir):
         bgr = write_settings(tmp_path / "c.json", **{"INPUT.FORMAT": "BGR"})
         model, _ = convert(CHECKPOINT, bgr, tmp_path / "out")
-        image = torch.randn(1, 3, 64, 64)
+        image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
         expected = SpeaQForSceneGraphGeneration.from_pretrained(converted_dir)(image.flip(1)).predicate_logits
-        torch.testing.assert_close(model.eval()(image).predicate_logits, expected)
+        torch.testing.assert_close(model.eval()(image).predicate_logits, expected, rtol=0, atol=5e-4)
         mean = SpeaQImageProcessorPil.from_pretrained(tmp_path / "out").image_mean
         assert mean == pytest.approx([0.406, 0.456, 0.485])
 

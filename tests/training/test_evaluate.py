@@ -55,7 +55,7 @@ def test_perfect_predictions_score_one(genome, monkeypatch):
     processor = SpeaQImageProcessorPil(size={"shortest_edge": 64}, **names)
     truths = iter(dataset)
 
-    def read_truth(outputs, target_sizes):
+    def read_truth(outputs, target_sizes, **options):
         graphs = []
         for size in target_sizes:
             row = next(truths)
