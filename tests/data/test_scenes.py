@@ -37,7 +37,7 @@ def train_scenes():
 
 
 @pytest.fixture(scope="module")
-def test_scenes():
+def scenes_for_testing():
     return [scene_of([8, index], allow_held_out=True) for index in range(300)]
 
 
@@ -236,7 +236,7 @@ def test_nearly_every_object_takes_part(train_scenes):
     assert several / total > 0.25
 
 
-def test_labels_do_not_give_the_predicate_away(train_scenes, test_scenes):
+def test_labels_do_not_give_the_predicate_away(train_scenes, scenes_for_testing):
     names, predicates = list(OBJECT_CLASSES), list(VG150_PREDICATES)
 
     def rows(scenes):
@@ -244,13 +244,13 @@ def test_labels_do_not_give_the_predicate_away(train_scenes, test_scenes):
             [(names.index(s), names.index(o), predicates.index(p)) for scene in scenes for s, p, o in triplets(scene)]
         )
 
-    assert 0.55 <= pair_frequency_accuracy(rows(train_scenes), rows(test_scenes)) <= 0.78
+    assert 0.55 <= pair_frequency_accuracy(rows(train_scenes), rows(scenes_for_testing)) <= 0.78
 
 
-def test_zero_shot_triplets_occur_in_test_scenes_only(train_scenes, test_scenes):
+def test_zero_shot_triplets_occur_in_test_scenes_only(train_scenes, scenes_for_testing):
     held_out = held_out_triplets()
     assert not any(row in held_out for scene in train_scenes for row in triplets(scene))
-    assert sum(row in held_out for scene in test_scenes for row in triplets(scene)) >= 10
+    assert sum(row in held_out for scene in scenes_for_testing for row in triplets(scene)) >= 10
     usual = {(*pair[:1], next(iter(entry.predicates)), pair[1]) for pair, entry in AFFORDANCES.items()}
     assert not held_out & usual
 

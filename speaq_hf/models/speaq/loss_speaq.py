@@ -430,6 +430,13 @@ class _Matches:
     def from_assignments(
         cls, assignments: list[list[Assignment]], targets: RelationTargets, outputs: LayerOutputs
     ) -> "_Matches":
+        """Join the matched pairs of all layers and images, and give every query its target classes.
+
+        Args:
+            assignments: Per layer, per image, what [`RelationAssigner`] returns.
+            targets: The relations of the batch.
+            outputs: Stacked outputs `(L, B, R, …)`, for their sizes.
+        """
         offsets = np.cumsum([0, *targets.counts[:-1]])
         pairs = [
             torch.stack(
