@@ -31,7 +31,7 @@ def build_config(arguments: ModelArguments, data_fields: dict[str, Any]) -> Spea
     fields = data_fields | arguments.config
     try:
         if arguments.pretrained is not None:
-            return _pretrained_config(arguments.pretrained, fields)
+            return _pretrained_config(arguments.pretrained, data_fields, arguments.config)
         return SpeaQConfig.iterative_sgg(**fields) if arguments.variant == "iterative_sgg" else SpeaQConfig(**fields)
     except StrictDataclassError as error:
         raise ValueError(f"model: {' '.join(str(error).split())}") from error
@@ -66,14 +66,18 @@ def build_processor(arguments: DataArguments, config: SpeaQConfig) -> SpeaQImage
     )
 
 
-def _pretrained_config(path: str, fields: dict[str, Any]) -> SpeaQConfig:
-    """The saved configuration with some fields replaced; its vocabularies must be the data's."""
+def _pretrained_config(path: str, data_fields: dict[str, Any], changes: dict[str, Any]) -> SpeaQConfig:
+    """The saved configuration for new data with the same vocabularies.
+
+    The classes are weighed by the new data's counts. The query groups stay: the queries have specialised in them.
+    """
     with _naming("model.pretrained", path):
         saved = SpeaQConfig.from_pretrained(path)
     for name in ("id2label", "id2predicate"):
-        if getattr(saved, name) != fields[name]:
+        if getattr(saved, name) != data_fields[name]:
             raise ValueError(f"model.pretrained: {path} was trained on other classes ({name}) than data.root has.")
-    return SpeaQConfig(**(saved.to_dict() | fields))
+    groups = {"group_predicate_counts": saved.group_predicate_counts}
+    return SpeaQConfig(**SpeaQConfig.replace_fields(saved.to_dict(), data_fields | groups | changes))
 
 
 @contextmanager

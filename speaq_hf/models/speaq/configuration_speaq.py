@@ -2,13 +2,26 @@
 """Configuration of SpeaQ (arXiv 2403.17709) and of its baseline Iterative SGG (NeurIPS 2022)."""
 
 import math
+from dataclasses import fields
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
+from transformers.activations import ACT2FN
 from transformers.configuration_utils import SubConfigSpec
 
 from .vg150 import VG150_OBJECTS, VG150_PREDICATE_COUNTS, VG150_PREDICATES
+
+
+# Fields that follow from a vocabulary: saved values do not outlive it.
+_PREDICATE_FIELDS = ("group_predicate_counts", "predicate_counts", "predicate_class_weights")
+_DESCRIBED_BY = {
+    "id2label": ("label2id",),
+    "label2id": ("id2label",),
+    "num_labels": ("id2label", "label2id"),
+    "id2predicate": ("predicate2id", *_PREDICATE_FIELDS),
+    "predicate2id": ("id2predicate", *_PREDICATE_FIELDS),
+}
 
 
 @strict
@@ -19,7 +32,8 @@ class SpeaQConfig(PreTrainedConfig):
 
     Args:
         backbone_config (`PreTrainedConfig` or `dict`, *optional*):
-            Any backbone `AutoBackbone` can build; its last feature map is used. Defaults to ResNet-101.
+            Any backbone `AutoBackbone` can build; its last feature map is used. Defaults to ResNet-101, and fields
+            without a `model_type` change that one.
         freeze_backbone_stages (`int`, *optional*, defaults to 2):
             How many of the backbone's first stages are not trained; the stem counts as one.
         freeze_batch_norm (`bool`, *optional*, defaults to `True`):
@@ -40,7 +54,8 @@ class SpeaQConfig(PreTrainedConfig):
         relation_query_multiplier (`int`, *optional*, defaults to 2):
             Relation queries per subject query, m; there are R = m·N relation queries.
         id2predicate (`dict[int, str]`, *optional*): Predicate names, 0-based. Defaults to VG150's 50 predicates.
-        predicate2id (`dict[str, int]`, *optional*): The inverse of `id2predicate`.
+        predicate2id (`dict[str, int]`, *optional*):
+            The inverse of `id2predicate`, of which one suffices; `label2id` likewise that of `id2label`.
         assignment (`"one_to_one"`, `"static"` or `"dynamic"`, *optional*, defaults to `"dynamic"`):
             Relation queries per target: one, `assignment_topk`, or as many as the quality of the predictions earns
             (Quality-Aware Multi-Assignment, SpeaQ section 3.3).
@@ -74,7 +89,7 @@ class SpeaQConfig(PreTrainedConfig):
         auxiliary_loss (`bool`, *optional*, defaults to `True`): Whether the earlier decoder layers are trained too.
         loss_weight_scope (`"all"` or `"relation_matched"`, *optional*, defaults to `"all"`):
             What an example's `loss_weight` scales: every loss term, or (as the published code for mixed training
-            does) only the relation terms of matched queries.
+            does) only the relation terms of matched queries, with that code's class weights.
 
     Raises:
         ValueError: When fields contradict each other; the message names them.
@@ -131,9 +146,9 @@ class SpeaQConfig(PreTrainedConfig):
     assignment_predicate_weight: float | int | None = -0.5
     match_per_layer: bool = True
     num_query_groups: int = 4
-    group_predicate_counts: list[int] | list[float] | None = None
-    predicate_counts: list[int] | list[float] | None = None
-    predicate_class_weights: list[float] | list[int] | None = None
+    group_predicate_counts: list[int | float] | None = None
+    predicate_counts: list[int | float] | None = None
+    predicate_class_weights: list[int | float] | None = None
     predicate_reweight_alpha: float | int = 0.07
     predicate_reweight_beta: float | int = 0.75
     class_cost: float | int = 1
@@ -149,8 +164,8 @@ class SpeaQConfig(PreTrainedConfig):
     loss_weight_scope: Literal["all", "relation_matched"] = "all"
 
     def __post_init__(self, **kwargs: Any) -> None:
-        if self.id2label is None and kwargs.get("num_labels") is None:
-            self.id2label = dict(enumerate(VG150_OBJECTS))
+        self._complete_backbone()
+        self._complete_labels(kwargs.get("num_labels"))
         self._complete_predicates()
         super().__post_init__(**kwargs)
         self.label2id = {name: index for index, name in self.id2label.items()}
@@ -161,7 +176,21 @@ class SpeaQConfig(PreTrainedConfig):
         self._check_assignment()
         self._check_rates()
 
+    def _complete_backbone(self) -> None:
+        """Fields without a model type are changes of the default backbone."""
+        if isinstance(self.backbone_config, dict) and "model_type" not in self.backbone_config:
+            default = self.sub_configs_defaults["backbone_config"]
+            self.backbone_config = {"model_type": default.model_type} | default.init_kwargs | self.backbone_config
+
+    def _complete_labels(self, num_labels: int | None) -> None:
+        if self.id2label is None and self.label2id:
+            self.id2label = {index: name for name, index in self.label2id.items()}
+        elif self.id2label is None and num_labels is None:
+            self.id2label = dict(enumerate(VG150_OBJECTS))
+
     def _complete_predicates(self) -> None:
+        if self.id2predicate is None and self.predicate2id:
+            self.id2predicate = {index: name for name, index in self.predicate2id.items()}
         names = dict(enumerate(VG150_PREDICATES)) if self.id2predicate is None else self.id2predicate
         # JSON turns integer keys into strings; the base class converts only `id2label` back.
         self.id2predicate = {int(index): str(name) for index, name in names.items()}
@@ -169,6 +198,41 @@ class SpeaQConfig(PreTrainedConfig):
         if self.group_predicate_counts is None:
             is_vg150 = tuple(self.id2predicate.values()) == VG150_PREDICATES
             self.group_predicate_counts = list(VG150_PREDICATE_COUNTS) if is_vg150 else self.predicate_counts
+
+    @classmethod
+    def from_dict(
+        cls, config_dict: dict[str, Any], **kwargs: Any
+    ) -> "SpeaQConfig | tuple[SpeaQConfig, dict[str, Any]]":
+        """Builds the configuration from saved fields, some of them replaced; what is replaced is checked like the rest.
+
+        Args:
+            config_dict: Saved fields.
+            kwargs: Fields to replace. With a new vocabulary, saved fields that describe the old one are dropped.
+                `return_unused_kwargs=True` returns what is not a field too.
+        """
+        fields = cls.replace_fields(config_dict, {name: kwargs[name] for name in kwargs if name in cls._field_names()})
+        return super().from_dict(fields, **{name: value for name, value in kwargs.items() if name not in fields})
+
+    @classmethod
+    def replace_fields(cls, saved: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+        """Fields of a saved configuration with some of them replaced.
+
+        Args:
+            saved: As `to_dict` returns them.
+            changes: New values. A dict for `backbone_config` changes the fields it names, unless it names a `model_type`.
+
+        Returns:
+            `saved | changes`, without saved fields that describe a vocabulary that is replaced.
+        """
+        stale = {name for source, names in _DESCRIBED_BY.items() if source in changes for name in names}
+        backbone = changes.get("backbone_config")
+        if isinstance(backbone, dict) and "model_type" not in backbone and saved.get("backbone_config"):
+            changes = changes | {"backbone_config": _as_dict(saved["backbone_config"]) | backbone}
+        return {name: value for name, value in saved.items() if name not in stale} | changes
+
+    @classmethod
+    def _field_names(cls) -> set[str]:
+        return {field.name for field in fields(cls)} | cls.attribute_map.keys() | {"num_labels"}
 
     @property
     def num_predicates(self) -> int:
@@ -211,6 +275,10 @@ class SpeaQConfig(PreTrainedConfig):
         for name in ("encoder_attention_heads", "decoder_attention_heads"):
             if self.d_model % getattr(self, name):
                 raise ValueError(f"`d_model` ({self.d_model}) must be a multiple of `{name}` ({getattr(self, name)}).")
+        if self.activation_function not in ACT2FN:
+            raise ValueError(
+                f"`activation_function` must be one of {sorted(ACT2FN)}, got {self.activation_function!r}."
+            )
         if self.d_model % 4:
             raise ValueError(f"`d_model` must be a multiple of 4 (sines and cosines of x and y), got {self.d_model}.")
 
@@ -270,6 +338,10 @@ class SpeaQConfig(PreTrainedConfig):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
                 raise ValueError(f"`{name}` must be finite and not negative, got {value}.")
+
+
+def _as_dict(config: dict[str, Any] | PreTrainedConfig) -> dict[str, Any]:
+    return config if isinstance(config, dict) else config.to_dict()
 
 
 __all__ = ["SpeaQConfig"]

@@ -78,7 +78,9 @@ def cut_query_groups(counts: Sequence[float], groups: Sequence[Sequence[int]], n
     return [size + quotient + (index >= len(groups) - remainder) for index, size in enumerate(sizes)]
 
 
-def reweight_predicates(counts: Sequence[float], alpha: float, beta: float, background: float) -> list[float]:
+def reweight_predicates(
+    counts: Sequence[float], alpha: float, beta: float, background: float, bounded: bool = False
+) -> list[float]:
     """Class weights of the predicate loss: max(sqrt(α / (f + 1e-5)), 1)^(2β) for a predicate with training share f.
 
     Args:
@@ -87,6 +89,8 @@ def reweight_predicates(counts: Sequence[float], alpha: float, beta: float, back
         alpha: Share below which a predicate weighs more than 1. α = β = 0 weighs all alike.
         beta: Strength.
         background: Weight of "no relation".
+        bounded: Whether to use the formula of the published code for mixed training, sqrt(α / (max(f, 1e-3) + 1e-3))^(2β):
+            frequent predicates may weigh less than 1, rare ones at most (500 α)^β.
 
     Returns:
         P+1 weights, background last.
@@ -97,7 +101,11 @@ def reweight_predicates(counts: Sequence[float], alpha: float, beta: float, back
             "Predicate counts are unusable (not finite, negative or all zero): all predicates weigh 1."
         )
         return [1.0] * len(counts) + [background]
-    weights = [max(math.sqrt(alpha / (count / total + 1e-5)), 1.0) ** (2 * beta) for count in counts]
+    shares = [count / total for count in counts]
+    if bounded:
+        weights = [math.sqrt(max(alpha / (max(share, 1e-3) + 1e-3), 1e-6)) ** (2 * beta) for share in shares]
+    else:
+        weights = [max(math.sqrt(alpha / (share + 1e-5)), 1.0) ** (2 * beta) for share in shares]
     return [*weights, background]
 
 
@@ -600,6 +608,7 @@ def _predicate_weights(config: SpeaQConfig) -> list[float]:
         config.predicate_reweight_alpha,
         config.predicate_reweight_beta,
         config.predicate_eos_coefficient,
+        bounded=config.loss_weight_scope == "relation_matched",
     )
 
 

@@ -59,8 +59,54 @@ def test_another_vocabulary_does_not_inherit_visual_genomes_counts():
         ({"giou_cost": float("nan")}, "giou_cost"),
         ({"decoder_layers": 0}, "decoder_layers"),
         ({"relation_query_multiplier": 0}, "relation_query_multiplier"),
+        ({"activation_function": "rel"}, "activation_function.*gelu"),
     ],
 )
 def test_impossible_combinations_name_the_fields(fields, message):
     with pytest.raises(ValueError, match=message):
         SpeaQConfig(**fields)
+
+
+def test_mixed_numbers_are_numbers():
+    assert SpeaQConfig(predicate_counts=[1.5] + [2] * 49).predicate_counts[:2] == [1.5, 2]
+
+
+def test_inverse_vocabularies_suffice():
+    config = SpeaQConfig(predicate2id={"on": 0, "under": 1}, label2id={"cup": 0, "table": 1}, num_query_groups=1)
+    assert (config.id2predicate, config.id2label) == ({0: "on", 1: "under"}, {0: "cup", 1: "table"})
+
+
+def test_fields_of_a_backbone_change_the_default_one():
+    backbone = SpeaQConfig(backbone_config={"depths": [1, 1, 1, 1]}).backbone_config
+    assert (backbone.model_type, backbone.depths, backbone.out_features) == ("resnet", [1, 1, 1, 1], ["stage4"])
+
+
+class TestReplacedFields:
+    """`from_pretrained(folder, field=…)`."""
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        SpeaQConfig(predicate_counts=[3] * 50, predicate_class_weights=[1.0] * 51).save_pretrained(tmp_path)
+        return tmp_path
+
+    def test_are_checked(self, folder):
+        with pytest.raises(ValueError, match="id2label.*gaps"):
+            SpeaQConfig.from_pretrained(folder, id2label={0: "a", 2: "b"})
+        with pytest.raises(ValueError, match="activation_function.*'rel'"):
+            SpeaQConfig.from_pretrained(folder, activation_function="rel")
+
+    def test_a_new_vocabulary_drops_what_described_the_old_one(self, folder):
+        config = SpeaQConfig.from_pretrained(folder, id2predicate={0: "on", 1: "under"}, num_query_groups=1)
+        assert config.predicate2id == {"on": 0, "under": 1}
+        assert config.predicate_counts is config.predicate_class_weights is config.group_predicate_counts is None
+        config = SpeaQConfig.from_pretrained(folder, label2id={"cup": 0}, predicate_counts=[4] * 50)
+        assert (config.id2label, config.num_labels, config.predicate_counts[0]) == ({0: "cup"}, 1, 4)
+        assert SpeaQConfig.from_pretrained(folder, num_labels=3).num_labels == 3
+
+    def test_part_of_the_backbone(self, folder):
+        backbone = SpeaQConfig.from_pretrained(folder, backbone_config={"depths": [1, 1, 1, 1]}).backbone_config
+        assert (backbone.depths, backbone.out_features) == ([1, 1, 1, 1], ["stage4"])
+
+    def test_what_is_no_field_is_handed_back(self, folder):
+        config, unused = SpeaQConfig.from_pretrained(folder, hidden_size=128, colour=1, return_unused_kwargs=True)
+        assert (config.d_model, unused) == (128, {"colour": 1})

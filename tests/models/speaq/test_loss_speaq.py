@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor
 
-from speaq_hf import SpeaQForSceneGraphGeneration
+from speaq_hf import SpeaQConfig, SpeaQForSceneGraphGeneration
 from speaq_hf.models.speaq.loss_speaq import (
     RelationAssigner,
     SpeaQCriterion,
@@ -205,6 +205,13 @@ class TestClassWeights:
                 options["MODEL.DETR.REWEIGHT_REL_EOS_COEF"],
             )
             torch.testing.assert_close(torch.tensor(weights), recorded[f"empty_rel_weight_{name}"].float())
+
+    def test_recorded_weights_of_mixed_training(self):
+        expected = torch.tensor(read_reference("weighted_loss.json")["relation_class_weights"]["fork"])
+        counts = load_file(REFERENCE / "statistics.safetensors")["fg_rel_count"][:-1].tolist()
+        config = SpeaQConfig(predicate_counts=counts, loss_weight_scope="relation_matched")
+        assert expected[:-1].min() < 1  # unlike the published model's
+        torch.testing.assert_close(torch.tensor(SpeaQCriterion.from_config(config).predicate_weights), expected)
 
     def test_zero_alpha_and_beta_weigh_all_alike(self):
         assert reweight_predicates([5, 1, 0], 0, 0, 0.1) == [1, 1, 1, 0.1]
