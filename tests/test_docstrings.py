@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    for package in ("speaq_hf", "conversion")
+    for package in ("speaq_hf", "conversion", "training")
     for path in (ROOT / package).rglob("*.py")
     if ">>> " in path.read_text()
 )

@@ -3,6 +3,7 @@
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class TrainingData:
     ratios: dict[str, float]
     format: str
 
-    @property
+    @cached_property
     def zero_shot_triplets(self) -> np.ndarray:
         """Triplets of the validation split that training never shows, `(z, 3)`."""
         return zero_shot_triplets(self.statistics, predicate_statistics(self.validation))

@@ -26,7 +26,8 @@ from transformers import BaseImageProcessor, PreTrainedModel
 
 ROOT = Path(__file__).resolve().parents[1]
 # Run as a script, Python looks for modules in this file's folder first, where `evaluate` is not the library.
-sys.path[0] = str(ROOT)
+if not __package__:
+    sys.path[0] = str(ROOT)
 
 import speaq_hf  # noqa: E402
 from speaq_hf import SceneGraph, SpeaQForSceneGraphGeneration  # noqa: E402

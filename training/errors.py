@@ -21,6 +21,6 @@ def exit_on_user_error(kinds: tuple[type[Exception], ...] = USER_ERRORS) -> Iter
     try:
         yield
     except kinds as error:
-        if os.environ.get("RANK", "0") == "0":  # the other processes would say the same
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # the other processes of this machine would say the same
             print(f"error: {error}", file=sys.stderr, flush=True)
         raise SystemExit(1) from error

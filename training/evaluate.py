@@ -20,7 +20,8 @@ from transformers import AutoImageProcessor, BaseImageProcessor, HfArgumentParse
 
 
 # Run as a script, Python looks for modules in this file's folder first, where this file hides the library `evaluate`.
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from speaq_hf import AutoModelForSceneGraphGeneration  # noqa: E402
 from speaq_hf.data import object_names, predicate_names, predicate_statistics, zero_shot_triplets  # noqa: E402
@@ -92,7 +93,7 @@ def load_evaluation_split(arguments: EvaluateArguments) -> tuple[Dataset, Any]:
         FileNotFoundError: A folder or file is missing.
         ValueError: A file is not what it should be.
     """
-    root = Path(arguments.data)
+    root = Path(arguments.data).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"--data: there is no folder {root}.")
     load = LOADERS[resolve_format(root, arguments.format)]

@@ -18,8 +18,8 @@ def format_table(columns: Mapping[str, Mapping[str, Any]], rows: Sequence[str], 
 
     Example:
         >>> print(format_table({"a": {"R@20": 0.5}, "b": {}}, ["R@20"]))
-                 a      b
-        R@20 50.00      -
+                 a     b
+        R@20 50.00     -
     """
     widths = {name: max(len(name), 5) + 1 for name in columns}
     first = max(len(name) for name in (*rows, heading))

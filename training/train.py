@@ -20,7 +20,8 @@ from transformers.utils.logging import disable_progress_bar
 
 
 # Run as a script, Python looks for modules in this file's folder first, where `evaluate` is not the library.
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from training.arguments import RunArguments, TrainingArguments  # noqa: E402
 from training.checkpoints import CheckpointFolder, resolve_resume  # noqa: E402

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import h5py
 import numpy as np
 from tqdm.auto import tqdm
 
@@ -319,8 +320,6 @@ def _annotation_arrays(rows: list[_Annotation], splits: np.ndarray, long_side: i
 
 
 def _write_annotations(path: Path, rows: list[_Annotation], splits: np.ndarray, long_side: int) -> None:
-    import h5py
-
     temporary = path.with_name(path.name + ".tmp")
     with h5py.File(temporary, "w") as file:
         for name, array in _annotation_arrays(rows, splits, long_side).items():

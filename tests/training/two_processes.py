@@ -14,22 +14,27 @@ from tests.helpers import random_label, tiny_config
 
 # Images without relations, unequal counts and weights: the first two images together have 5 relations, the others 1.
 RELATIONS, WEIGHTS = (4, 1, 0, 1), (1.0, 0.5, 0.25, 2.0)
+ASSIGNMENTS = ("static", "dynamic")
+SIZES = ((64, 96), (40, 64), (64, 33), (1, 96))
 
 
 def make_batch(images: slice) -> dict:
     """The same four images in every process, cut to its share."""
-    pixels = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    pixels = torch.randn(4, 3, 64, 96, generator=torch.Generator().manual_seed(3))
+    mask = torch.zeros(4, 64, 96, dtype=torch.int64)
+    for image, (height, width) in enumerate(SIZES):
+        mask[image, :height, :width] = 1
     labels = [
         random_label(4, relations, seed=seed, loss_weight=torch.tensor(weight))
         for seed, (relations, weight) in enumerate(zip(RELATIONS, WEIGHTS, strict=True))
     ]
-    return {"pixel_values": pixels[images], "labels": labels[images]}
+    return {"pixel_values": pixels[images], "pixel_mask": mask[images], "labels": labels[images]}
 
 
-def loss_and_gradients(accelerator: Accelerator) -> dict[str, torch.Tensor]:
+def loss_and_gradients(accelerator: Accelerator, assignment: str) -> dict[str, torch.Tensor]:
     """Loss of all four images and its gradients, computed by the processes together."""
     torch.manual_seed(0)
-    model = accelerator.prepare(SpeaQForSceneGraphGeneration(tiny_config(assignment="static")))
+    model = accelerator.prepare(SpeaQForSceneGraphGeneration(tiny_config(assignment=assignment)))
     share = 4 // accelerator.num_processes
     batch = make_batch(slice(accelerator.process_index * share, (accelerator.process_index + 1) * share))
     loss = model(**batch).loss
@@ -41,7 +46,7 @@ def loss_and_gradients(accelerator: Accelerator) -> dict[str, torch.Tensor]:
 
 if __name__ == "__main__":
     accelerator = Accelerator(cpu=True)
-    result = loss_and_gradients(accelerator)
+    result = {name: loss_and_gradients(accelerator, name) for name in ASSIGNMENTS}
     if accelerator.is_main_process:
         torch.save(result, sys.argv[1])
     accelerator.end_training()

@@ -9,6 +9,7 @@ R = m·N relation queries, C object classes, P predicates, D model width, L deco
 import math
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -170,13 +171,23 @@ def freeze_batch_norms(module: nn.Module) -> None:
             freeze_batch_norms(child)
 
 
-_STAGE_NAME = re.compile(r"^(?:\w+\.)*?(?:stages|layers|layer|blocks)\.(\d+)\.")
+# How the backbones of transformers and timm name what belongs to a stage: stages.0. and layers.0. count from 0,
+# layer1. and hidden_states_norms.stage1. from 1.
+_STAGE_FROM_0 = re.compile(r"^(?:\w+\.)*?(?:stages|layers|layer|blocks)[._](\d+)\.")
+_STAGE_FROM_1 = re.compile(r"^(?:\w+\.)*?(?:stage|layer)(\d+)\.")
+_OUTPUT_NORM = re.compile(r"^(?:_backbone\.)?(?:layernorm|norm)\.")
 
 
 def backbone_stage(parameter_name: str) -> int:
-    """Stage a backbone parameter belongs to: 0 for the stem, i + 1 for the i-th entry of its stages (or layers)."""
-    match = _STAGE_NAME.match(parameter_name)
-    return int(match.group(1)) + 1 if match else 0
+    """Stage a backbone parameter belongs to: 0 for the stem, i + 1 for the i-th entry of its stages (or layers).
+
+    The norm after the last stage belongs to no stage that could be frozen: it gets a number above all.
+    """
+    if match := _STAGE_FROM_0.match(parameter_name):
+        return int(match.group(1)) + 1
+    if match := _STAGE_FROM_1.match(parameter_name):
+        return int(match.group(1))
+    return sys.maxsize if _OUTPUT_NORM.match(parameter_name) else 0
 
 
 def feature_stride(image_size: int, map_size: int, patch_size: int | None = None) -> int | None:
@@ -262,10 +273,13 @@ class SpeaQBackbone(nn.Module):
 def _without_unsupported_attention(backbone_config: PreTrainedConfig) -> PreTrainedConfig:
     # An attention implementation asked for the whole model also reaches the backbone, and convolutional backbones,
     # which have no attention at all, refuse to be built with it.
-    backbone_class = AutoBackbone._model_mapping[type(backbone_config)]
-    if backbone_config._attn_implementation == "sdpa" and not backbone_class._supports_sdpa:
+    if backbone_config._attn_implementation == "sdpa" and not _supports_sdpa(backbone_config):
         backbone_config._attn_implementation = None
     return backbone_config
+
+
+def _supports_sdpa(backbone_config: PreTrainedConfig) -> bool:
+    return AutoBackbone._model_mapping[type(backbone_config)]._supports_sdpa
 
 
 def sine_position_embedding(mask: Tensor, dim: int, dtype: torch.dtype, temperature: float = 10000.0) -> Tensor:
@@ -497,6 +511,12 @@ class SpeaQPreTrainedModel(PreTrainedModel):
         return loaded
 
     @torch.no_grad()
+    def set_attn_implementation(self, attn_implementation: str | dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        """Switch between attention implementations; a backbone without attention stays as it is."""
+        if attn_implementation == "sdpa" and not _supports_sdpa(self.config.backbone_config):
+            attn_implementation = {"": "sdpa", "backbone_config": "eager"}
+        super().set_attn_implementation(attn_implementation, *args, **kwargs)
+
     def _init_weights(self, module: nn.Module) -> None:
         """Xavier for every matrix; zero for what joins the three decoders, which so start as three plain DETRs."""
         super()._init_weights(module)
@@ -712,7 +732,7 @@ class SpeaQBoxHead(nn.Module):
         """Map `(…, D)` to boxes `(…, 4)`, (cx, cy, w, h) in [0, 1]."""
         for layer in self.layers[:-1]:
             hidden_states = layer(hidden_states).relu()
-        return self.layers[-1](hidden_states).sigmoid()
+        return self.layers[-1](hidden_states).float().sigmoid()
 
 
 class SpeaQForSceneGraphGeneration(SpeaQPreTrainedModel):
