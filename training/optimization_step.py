@@ -25,8 +25,6 @@ class StepResult:
         gradient_norm: Of the whole model, before clipping.
         num_images: Images of this process.
         losses: Sum over the forward passes of the total and of every term, unreduced over processes.
-        batch: The last batch.
-        outputs: What the model returned for it.
     """
 
     learning_rate: float
@@ -34,8 +32,6 @@ class StepResult:
     gradient_norm: float
     num_images: int
     losses: dict[str, Tensor]
-    batch: Batch
-    outputs: Any
 
 
 @dataclass
@@ -71,7 +67,7 @@ class OptimizationStep:
         is_finite = self._is_finite_everywhere(torch.stack((losses["loss"], norm)))
         learning_rate = self.scheduler.get_last_lr()[0]
         self._update(is_finite)
-        return StepResult(learning_rate, is_finite, float(norm), num_images, losses, batch, outputs)
+        return StepResult(learning_rate, is_finite, float(norm), num_images, losses)
 
     def _forward(self, batch: Batch) -> Any:
         # Labels stay where they are: the criterion checks them on the CPU before it moves them.

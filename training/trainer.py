@@ -14,7 +14,6 @@ from transformers import BaseImageProcessor
 
 from speaq_hf.data import SceneGraphCollator, SceneGraphTransform
 from speaq_hf.metrics import SceneGraphRecall
-from speaq_hf.models.speaq.loss_speaq import SpeaQCriterion
 
 from .arguments import RunArguments
 from .batches import BatchStream, ProcessBatches
@@ -24,7 +23,6 @@ from .logs import JsonLinesLog, StepMeter
 from .optimization import build_optimizer, build_scheduler
 from .optimization_step import OptimizationStep, StepResult
 from .prediction import LoadingOptions, evaluate_recall
-from .source_losses import source_losses
 
 
 logger = logging.getLogger(__name__)
@@ -166,7 +164,7 @@ class Trainer:
             )
 
     def _log_step(self, result: StepResult, meter: StepMeter, bar: tqdm) -> None:
-        values = meter.read(self.accelerator) | self._source_losses(result)
+        values = meter.read(self.accelerator)
         values |= {
             "learning_rate": result.learning_rate,
             "gradient_norm": result.gradient_norm,
@@ -175,15 +173,6 @@ class Trainer:
         shown = {"loss": values["loss"], "predicate": values["loss_predicate"], "lr": values["learning_rate"]}
         bar.set_postfix({name: f"{value:.3g}" for name, value in shown.items()}, refresh=False)
         self._write("train", values)
-
-    def _source_losses(self, result: StepResult) -> dict[str, float]:
-        """Losses of the step's last batch, source by source, when sources are mixed."""
-        sources = list(self.data.ratios)
-        if len(sources) < 2:
-            return {}
-        criterion = SpeaQCriterion.from_config(self.config)
-        losses = source_losses(criterion, result.outputs, result.batch["labels"], sources)
-        return {name: self.accelerator.reduce(value, reduction="mean").item() for name, value in losses.items()}
 
     def _evaluate_and_keep_best(self) -> None:
         results, name = self.evaluate(), self.arguments.evaluation.best_metric

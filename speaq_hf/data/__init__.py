@@ -15,7 +15,7 @@ _MODULE_OF = {
     "SceneGraphCollator": "collator",
     "pair_frequency_accuracy": "frequency_baseline",
     "generate_synthetic_genome": "generator",
-    "RatioBatchSampler": "mixing",
+    "RatioBatchSampler": "ratio_sampler",
     "mix_datasets": "mixing",
     "PredicateStatistics": "statistics",
     "TripletCounts": "statistics",

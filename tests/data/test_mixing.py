@@ -1,11 +1,6 @@
 from collections import Counter
-from fractions import Fraction
 
-import numpy as np
 import pytest
-from accelerate.data_loader import BatchSamplerShard
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from speaq_hf.data import RatioBatchSampler, mix_datasets, object_names, predicate_names
@@ -45,10 +40,43 @@ def test_weights_default_to_one_and_old_columns_are_replaced():
 
 
 def test_selected_and_transformed_sources_and_extra_columns():
-    real = small(3).add_column("note", ["x"] * 3).select([2, 0]).with_transform(lambda batch: batch)
+    real = small(3).add_column("note", ["x"] * 3).select([2, 0])
     mixed = mix_datasets({"real": real, "synthetic": small(1, 10)}, REAL_SYNTHETIC)
     assert mixed["image_id"][:] == [2, 0, 10]
     assert "note" not in mixed.column_names
+
+
+@pytest.mark.parametrize("mode", ["batch", "interleave"])
+def test_transforms_go_on_to_work_on_their_rows(mode):
+    def marking(mark):
+        def transform(batch):
+            return {"id": batch["image_id"], "mark": [mark] * len(batch["source"]), "weight": batch["loss_weight"]}
+
+        return transform
+
+    sources = {"real": small(3).with_transform(marking("r")), "synthetic": small(2, 10).with_transform(marking("s"))}
+    mixed = mix_datasets(sources, REAL_SYNTHETIC, {"real": 1.0, "synthetic": 0.5}, mode=mode)
+    for example in mixed[:]["id"], mixed[len(mixed) - 1 :: -1]["id"]:
+        assert set(example) == {0, 1, 2, 10, 11}
+    rows = [mixed[index] for index in range(len(mixed))]
+    assert all((row["mark"], row["weight"]) == (("s", 0.5) if row["id"] >= 10 else ("r", 1.0)) for row in rows)
+    with pytest.raises(ValueError, match=r"sources \['real'\] have a transform, \['synthetic'\] have none"):
+        mix_datasets({"real": sources["real"], "synthetic": small(1)}, REAL_SYNTHETIC)
+
+
+def test_streams_are_interleaved():
+    sources = {"real": small(200).to_iterable_dataset(), "synthetic": small(40, 1000).to_iterable_dataset()}
+    mixed = mix_datasets(sources, REAL_SYNTHETIC, {"real": 1.0, "synthetic": 0.5}, seed=3, mode="interleave")
+    assert object_names(mixed) == OBJECTS
+    rows = list(mixed)
+    assert {row["image_id"] for row in rows} == {*range(200), *range(1000, 1040)}
+    assert abs(Counter(row["source"] for row in rows)["real"] / len(rows) - 0.7) < 0.08
+    assert {(row["source"], row["loss_weight"]) for row in rows} == {("real", 1.0), ("synthetic", 0.5)}
+    assert rows[0]["image"].size == (4, 3)
+    with pytest.raises(ValueError, match="streams.*mode='interleave'"):
+        mix_datasets(sources, REAL_SYNTHETIC)
+    with pytest.raises(ValueError, match=r"\['real'\] are streams and the others are not"):
+        mix_datasets(sources | {"synthetic": small(2)}, REAL_SYNTHETIC, mode="interleave")
 
 
 def test_interleaving_keeps_every_row_and_the_ratio_in_expectation():
@@ -103,124 +131,36 @@ def test_empty_source_and_unknown_mode():
         mix_datasets({"real": small(1), "synthetic": small(1)}, REAL_SYNTHETIC, mode="zip")
 
 
-@pytest.mark.parametrize(
-    ("vocabulary", "message"),
-    [
-        (
-            {"objects": ["cat", "dog", "cap"]},
-            r"'real', 'synthetic' lacks \['hat'\] and adds \['cap'\] \(object names\)",
-        ),
-        ({"predicates": ["on", "near"]}, r"same names in another order \(predicate names\)"),
-    ],
-)
-def test_different_vocabularies(vocabulary, message):
-    with pytest.raises(ValueError, match=message):
-        mix_datasets({"real": small(1), "synthetic": small(1, **vocabulary)}, REAL_SYNTHETIC)
+@pytest.mark.parametrize("stream", [False, True])
+def test_classes_are_renumbered_by_name(stream):
+    objects, predicates = OBJECTS[::-1][:-1], PREDICATES[::-1]  # another order, and a name less
+    kept = OBJECTS[1:]
+    boxes = [[0, 0, 2, 2], [1, 1, 3, 3]]
+    theirs = row(10, size=(4, 3)) | {
+        "objects": {"bbox": boxes, "category": [objects.index(kept[0]), objects.index(kept[1])]},
+        "relations": [[1, 0, predicates.index("on")]],
+        "predicates": [predicates.index("on")],
+    }
+    empty = row(11, size=(4, 3)) | {"objects": {"bbox": [], "category": []}, "relations": [], "predicates": []}
+    other = dataset([theirs, empty, theirs], objects=objects, predicates=predicates)
+    sources = {"real": small(2), "synthetic": other.select([2, 1])}
+    if stream:
+        sources = {name: part.to_iterable_dataset() for name, part in sources.items()}
+    mixed = mix_datasets(sources, {"real": 0.5, "synthetic": 0.5}, mode="interleave" if stream else "batch")
+    assert object_names(mixed) == OBJECTS and predicate_names(mixed) == PREDICATES
+    rows = {row["image_id"]: row for row in mixed if row["source"] == "synthetic"}
+    assert [OBJECTS[label] for label in rows[10]["objects"]["category"]] == kept[:2]
+    assert rows[10]["objects"]["bbox"] == boxes
+    assert rows[10]["relations"] == [[1, 0, PREDICATES.index("on")]]
+    assert rows[10]["predicates"] == [PREDICATES.index("on")]
+    assert rows[11]["objects"]["category"] == rows[11]["relations"] == []
 
 
-# Batches --------------------------------------------------------------------------------------------------------------
-
-
-def test_published_setting_gives_14_and_6_in_every_batch():
-    sources = np.array(names(real=100, synthetic=50))
-    sampler = RatioBatchSampler(sources, REAL_SYNTHETIC, batch_size=20)
-    assert len(sampler) == 7  # 100 / 14
-    for epoch in range(3):
-        sampler.set_epoch(epoch)
-        for batch in sampler:
-            assert sources[batch].tolist() == names(real=14, synthetic=6)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    parts=st.lists(st.integers(1, 9), min_size=1, max_size=4),
-    sizes=st.lists(st.integers(1, 30), min_size=4, max_size=4),
-    extra=st.integers(0, 7),
-    seed=st.integers(0, 5),
-)
-def test_ratio_never_drifts_and_rows_do_not_repeat(parts, sizes, extra, seed):
-    ratios = {str(index): part / sum(parts) for index, part in enumerate(parts)}
-    counts = {name: sizes[int(name)] for name in ratios}
-    batch_size = -(-sum(parts) // min(parts)) + extra
-    sources = np.array(names(**counts))
-    sampler = RatioBatchSampler(sources, ratios, batch_size, seed)
-    drawn = {name: [] for name in ratios}
-    for epoch in range(3):
-        sampler.set_epoch(epoch)
-        for batch in sampler:
-            assert len(batch) == batch_size
-            for index in batch:
-                drawn[sources[index]].append(index)
-            total = sum(map(len, drawn.values()))
-            for part, rows in zip(parts, drawn.values(), strict=True):
-                assert abs(len(rows) - Fraction(part, sum(parts)) * total) < 1
-    for name, rows in drawn.items():
-        times = Counter(rows)
-        assert max(times.values(), default=0) - min(times[index] for index in np.flatnonzero(sources == name)) <= 1
-
-
-def test_order_changes_with_epoch_and_seed_only():
-    def drawn(seed=0, epoch=0):
-        sampler = RatioBatchSampler(names(real=60, synthetic=40), REAL_SYNTHETIC, 10, seed)
-        sampler.set_epoch(epoch)
-        return list(sampler)
-
-    assert drawn() == drawn()
-    assert drawn() != drawn(epoch=1)
-    assert drawn() != drawn(seed=1)
-
-
-def test_any_batch_can_be_reached_directly():
-    sampler = RatioBatchSampler(names(real=23, synthetic=31), REAL_SYNTHETIC, 7)
-    in_order = []
-    for epoch in range(4):
-        sampler.set_epoch(epoch)
-        in_order += [(epoch, index, batch) for index, batch in enumerate(sampler)]
-    fresh = RatioBatchSampler(names(real=23, synthetic=31), REAL_SYNTHETIC, 7)
-    assert all(fresh.batch(epoch, index) == batch for epoch, index, batch in reversed(in_order))
-
-
-def test_state_restores_the_epoch():
-    sampler = RatioBatchSampler(names(real=23, synthetic=31), REAL_SYNTHETIC, 7)
-    sampler.set_epoch(3)
-    other = RatioBatchSampler(names(real=23, synthetic=31), REAL_SYNTHETIC, 7)
-    other.load_state_dict(sampler.state_dict())
-    assert list(other) == list(sampler)
-
-
-def test_an_epoch_ends_when_the_first_source_is_used_up():
-    sampler = RatioBatchSampler(names(real=1000, synthetic=30), REAL_SYNTHETIC, 10)
-    rows = [index for batch in sampler for index in batch]
-    assert len(sampler) == 10 and len(rows) == len(set(rows)) == 100
-
-
-def test_sources_smaller_than_their_share_of_a_batch_repeat():
-    sampler = RatioBatchSampler(names(real=1, synthetic=1), REAL_SYNTHETIC, 10)
-    assert list(sampler) == [[0] * 7 + [1] * 3]
-
-
-def test_batch_too_small():
-    with pytest.raises(ValueError, match="a batch of 3 holds 0.9 examples of 'synthetic'.*batch_size >= 4"):
-        RatioBatchSampler(names(real=9, synthetic=9), REAL_SYNTHETIC, batch_size=3)
-
-
-def test_float_ratios_are_exact():
-    sources = np.array(names(a=500, b=500))
-    batch = next(iter(RatioBatchSampler(sources, {"a": 0.29, "b": 0.71}, batch_size=100)))
-    assert Counter(sources[batch]) == {"a": 29, "b": 71}  # int(100 * 0.29) is 28
-
-
-def test_processes_share_whole_batches_and_follow_the_epoch():
-    sources = np.array(names(real=40, synthetic=20))
-    ranks = []
-    for rank in range(2):
-        shard = BatchSamplerShard(RatioBatchSampler(sources, REAL_SYNTHETIC, 10), 2, rank, even_batches=False)
-        shard.batch_sampler.sampler.set_epoch(2)  # what Accelerate does
-        ranks.append(list(shard))
-    alone = RatioBatchSampler(sources, REAL_SYNTHETIC, 10)
-    alone.set_epoch(2)
-    assert ranks[0] == list(alone)[0::2][: len(ranks[0])] and ranks[1] == list(alone)[1::2]
-    assert all(sources[batch].tolist() == names(real=7, synthetic=3) for rank in ranks for batch in rank)
+def test_classes_that_the_first_source_lacks_are_listed():
+    with pytest.raises(ValueError, match=r"'synthetic' has object classes that 'real' lacks: \['cap'\].*vocabulary"):
+        mix_datasets({"real": small(1), "synthetic": small(1, objects=["cat", "dog", "cap"])}, REAL_SYNTHETIC)
+    with pytest.raises(ValueError, match=r"predicate classes that 'real' lacks: \['over'\]"):
+        mix_datasets({"real": small(1), "synthetic": small(1, predicates=["near", "over"])}, REAL_SYNTHETIC)
 
 
 def test_loader_reads_a_mixture():

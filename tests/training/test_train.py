@@ -153,14 +153,14 @@ def test_mixed_sources_log_their_own_losses(micro_run, genome):
     mix = {"synthetic_root": str(genome), "ratios": {"real": 0.75, "synthetic": 0.25}}
     log = entries(run(micro_run("run", "--training.max_steps", "2", data=mix)))
     names = {
-        f"loss_{term}_{source}"
-        for term in ("relation", "bbox_relation", "giou_relation")
+        f"loss_{term}/{source}"
+        for term in ("predicate", "class_subject", "bbox_relation", "giou_object")
         for source in ("real", "synthetic")
     }
     assert names <= log[0].keys()
-    assert log[0]["loss_relation_real"] != log[0]["loss_relation_synthetic"]
+    assert log[0]["loss_predicate/real"] != log[0]["loss_predicate/synthetic"]
     # Of the whole batch the weighted loss is smaller than that of the real images alone.
-    assert log[0]["loss_predicate"] < log[0]["loss_relation_real"] + 0.5 * log[0]["loss_relation_synthetic"]
+    assert log[0]["loss_predicate"] < log[0]["loss_predicate/real"] + 0.5 * log[0]["loss_predicate/synthetic"]
 
 
 def test_iterative_sgg_and_gradient_checkpointing_train(micro_run):

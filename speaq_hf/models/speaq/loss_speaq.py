@@ -2,7 +2,7 @@
 """Assignment of relations to queries and the training loss of SpeaQ (arXiv 2403.17709) and Iterative SGG.
 
 Shapes: B images, R relation queries, C object classes, P predicates, L decoder layers; r relations in one image, T in
-the whole batch, M matched (query, relation) pairs. Everything is computed in float32, also under autocast.
+the whole batch, M matched (query, relation) pairs. Everything is computed in float32 or better, also under autocast.
 """
 
 import itertools
@@ -300,7 +300,7 @@ class RelationAssigner:
     def match(self, outputs: LayerOutputs, targets: RelationTargets) -> list[list[Assignment]]:
         """The same for stacked layers: `outputs` have a leading dimension L, as from [`stack_layers`]."""
         requires_backends(self, ["scipy"])
-        outputs = {name: values.detach().float() for name, values in outputs.items()}
+        outputs = {name: at_least_float32(values.detach()) for name, values in outputs.items()}
         with torch.no_grad(), _full_precision(outputs["subject_logits"].device):
             costs, copies = self._costs_and_copies(outputs, targets)
         return self._solve(costs, copies, targets.counts, num_layers=len(outputs["subject_logits"]))
@@ -532,7 +532,9 @@ class SpeaQCriterion:
             labels: One dict per image, see [`SpeaQForSceneGraphGeneration.forward`].
 
         Returns:
-            The weighted sum and every term before its coefficient, named as in [`SpeaQSceneGraphOutput`].
+            The weighted sum and every term before its coefficient, named as in [`SpeaQSceneGraphOutput`]. When labels
+            have a `source`, also the last layer's terms of each source alone, before the images' weights and over the
+            images of this process: `loss_predicate/synthetic` and so on.
 
         Raises:
             ValueError: When `labels` do not fit the images or the vocabularies.
@@ -541,61 +543,124 @@ class SpeaQCriterion:
         if len(labels) != batch_size:
             raise ValueError(f"`labels` needs one entry per image ({batch_size}), got {len(labels)}.")
         with _full_precision(device):
-            outputs = {name: values.float() for name, values in stack_layers(layers).items()}
+            outputs = {name: at_least_float32(values) for name, values in stack_layers(layers).items()}
             targets = RelationTargets.from_labels(labels, self.num_labels, len(self.predicate_weights) - 1, device)
             matches = _Matches.from_assignments(self.assigner.match(outputs, targets), targets, outputs)
-            class_weights = self._class_weights(device)
+            class_weights = self._class_weights(outputs["subject_logits"])
+            terms = _Terms.compute(outputs, targets, matches, class_weights)
             normalizers = _normalizers(matches, class_weights)
-            losses = self._class_losses(outputs, targets, matches, class_weights, normalizers)
-            losses |= self._box_losses(outputs, targets, matches, normalizers[3])
+            losses = self._class_losses(terms, targets, matches, normalizers)
+            losses |= self._box_losses(terms, targets, matches, normalizers[3])
             total = sum(self.coefficients[name] * values.sum() for name, values in losses.items())
-        return total, _name_layers(losses)
+            by_source = self._source_losses(terms, matches, class_weights, [label.get("source") for label in labels])
+        return total, _name_layers(losses) | by_source
 
-    def _class_weights(self, device: torch.device) -> list[Tensor]:
-        objects = torch.ones(self.num_labels + 1, device=device)
+    def _class_weights(self, like: Tensor) -> list[Tensor]:
+        objects = like.new_ones(self.num_labels + 1)
         objects[-1] = self.eos_coefficient
-        return [objects, objects, torch.tensor(self.predicate_weights, dtype=torch.float32, device=device)]
+        return [objects, objects, like.new_tensor(self.predicate_weights)]
 
     def _class_losses(
-        self,
-        outputs: LayerOutputs,
-        targets: RelationTargets,
-        matches: _Matches,
-        class_weights: list[Tensor],
-        normalizers: Tensor,
+        self, terms: "_Terms", targets: RelationTargets, matches: _Matches, normalizers: Tensor
     ) -> dict[str, Tensor]:
         """Cross-entropies of subject, object and predicate, each `(L,)`; `normalizers` are those of `_normalizers`."""
-        losses = {}
         weights = targets.loss_weights if self.loss_weight_scope == "all" else torch.ones_like(targets.loss_weights)
-        for index, name in enumerate(("loss_class_subject", "loss_class_object", "loss_predicate")):
-            logits, classes = outputs[_STREAMS[index][0]], matches.classes[index]
-            flat = nn.functional.cross_entropy(
-                logits.flatten(0, 2), classes.flatten(), class_weights[index], reduction="none"
-            ).view_as(classes)
-            losses[name] = (flat * weights[:, None]).sum(dim=(1, 2)) / normalizers[index]
-        if self.loss_weight_scope == "relation_matched":  # the last cross-entropy was the predicate's
-            matched = matches.sum_per_layer(matches.pick(flat) * targets.loss_weights[matches.images])
+        losses = {
+            name: (values * weights[:, None]).sum(dim=(1, 2)) / normalizer
+            for (name, values), normalizer in zip(terms.entropies.items(), normalizers[:3], strict=True)
+        }
+        if self.loss_weight_scope == "relation_matched":
+            picked = matches.pick(terms.entropies["loss_predicate"]) * targets.loss_weights[matches.images]
             any_match = normalizers[4] > 0
-            losses["loss_predicate"] = torch.where(any_match, matched / normalizers[3], losses["loss_predicate"])
+            matched = matches.sum_per_layer(picked) / normalizers[3]
+            losses["loss_predicate"] = torch.where(any_match, matched, losses["loss_predicate"])
         return losses
 
     def _box_losses(
-        self, outputs: LayerOutputs, targets: RelationTargets, matches: _Matches, num_matched: Tensor
+        self, terms: "_Terms", targets: RelationTargets, matches: _Matches, num_matched: Tensor
     ) -> dict[str, Tensor]:
         """L1 and generalized IoU losses of the matched boxes, each `(L,)`."""
-        predicted = torch.stack([matches.pick(outputs[boxes]) for _, boxes in _STREAMS])  # (3, M, 4)
-        target = targets.boxes[:, matches.relations]
         weights = targets.loss_weights[matches.images].expand(3, -1).clone()
         if self.loss_weight_scope == "relation_matched":
             weights[:2] = 1.0
-        distance = (predicted - target).abs().sum(dim=-1)
-        giou = generalized_box_iou(center_to_corners_format(predicted), center_to_corners_format(target))
         losses = {}
-        for kind, values in (("bbox", distance), ("giou", 1 - giou)):
+        for kind, values in terms.distances.items():
             sums = matches.sum_per_layer(values * weights) / num_matched  # (3, L)
-            for stream, loss in zip(("subject", "object", "relation"), sums, strict=True):
-                losses[f"loss_{kind}_{stream}"] = loss
+            losses |= _name_streams(kind, sums)
         return losses
+
+    @torch.no_grad()
+    def _source_losses(
+        self, terms: "_Terms", matches: _Matches, class_weights: list[Tensor], sources: Sequence[str | None]
+    ) -> dict[str, Tensor]:
+        """Losses of the last layer over the images of each source in this process, whatever their weights."""
+        names = list(dict.fromkeys(source for source in sources if source is not None))
+        if not names:
+            return {}
+        entropies, distances, images = terms.last_layer(matches)
+        is_from = [[source == name for source in sources] for name in names]
+        is_from = torch.tensor(is_from, dtype=class_weights[0].dtype, device=images.device)  # (S, B)
+        is_pair_from = is_from[:, images]  # (S, M)
+        num_matched = is_pair_from.sum(dim=1).clamp(min=1)
+        losses = {}
+        for (name, values), classes, weights in zip(entropies.items(), matches.classes, class_weights, strict=True):
+            divisor = is_from @ weights[classes[-1]].sum(dim=1)
+            losses[name] = is_from @ values.sum(dim=1) / divisor.masked_fill(divisor == 0, 1.0)
+        if self.loss_weight_scope == "relation_matched":
+            first = sum(matches.counts[:-1])
+            picked = matches.pick(terms.entropies["loss_predicate"])[first:]
+            losses["loss_predicate"] = is_pair_from @ picked / num_matched
+        for kind, values in distances.items():
+            losses |= _name_streams(kind, values @ is_pair_from.T / num_matched)
+        return {
+            f"{term}/{name}": value
+            for term, values in losses.items()
+            for name, value in zip(names, values, strict=True)
+        }
+
+
+@dataclass
+class _Terms:
+    """What the losses are sums of, before the images' weights."""
+
+    entropies: dict[str, Tensor]  # by loss: (L, B, R), with the class weights
+    distances: dict[str, Tensor]  # "bbox" and "giou": (3, M) of the matched subject, object and relation boxes
+
+    @classmethod
+    def compute(
+        cls, outputs: LayerOutputs, targets: RelationTargets, matches: _Matches, class_weights: list[Tensor]
+    ) -> "_Terms":
+        """Cross-entropies of all queries and distances of the matched boxes."""
+        entropies = {}
+        names = ("loss_class_subject", "loss_class_object", "loss_predicate")
+        for name, (logits, _), classes, weights in zip(names, _STREAMS, matches.classes, class_weights, strict=True):
+            flat = nn.functional.cross_entropy(
+                outputs[logits].flatten(0, 2), classes.flatten(), weights, reduction="none"
+            )
+            entropies[name] = flat.view_as(classes)
+        predicted = torch.stack([matches.pick(outputs[boxes]) for _, boxes in _STREAMS])  # (3, M, 4)
+        target = targets.boxes[:, matches.relations]
+        giou = generalized_box_iou(center_to_corners_format(predicted), center_to_corners_format(target))
+        return cls(entropies, {"bbox": (predicted - target).abs().sum(dim=-1), "giou": 1 - giou})
+
+    def last_layer(self, matches: _Matches) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+        """Entropies `(B, R)` and distances `(3, M)` of the last layer, and the image `(M,)` of each matched pair."""
+        first = sum(matches.counts[:-1])
+        entropies = {name: values[-1] for name, values in self.entropies.items()}
+        distances = {kind: values[:, first:] for kind, values in self.distances.items()}
+        return entropies, distances, matches.images[first:]
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Half precision in float32; float32 and float64 as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def _name_streams(kind: str, losses: Tensor) -> dict[str, Tensor]:
+    """Name the losses `(3, …)` of the subject, object and relation boxes."""
+    return {
+        f"loss_{kind}_{stream}": loss for stream, loss in zip(("subject", "object", "relation"), losses, strict=True)
+    }
 
 
 def _predicate_weights(config: SpeaQConfig) -> list[float]:
@@ -617,7 +682,7 @@ def _normalizers(matches: _Matches, class_weights: list[Tensor]) -> Tensor:
     matched pairs. They are sums over all processes divided by the number of processes.
     """
     sums = [weights[classes].sum(dim=(1, 2)) for weights, classes in zip(class_weights, matches.classes, strict=True)]
-    num_matched = torch.tensor(matches.counts, dtype=torch.float32, device=sums[0].device)
+    num_matched = sums[0].new_tensor(matches.counts)
     normalizers, num_processes = torch.stack([*sums, num_matched, num_matched]), 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         num_processes = torch.distributed.get_world_size()

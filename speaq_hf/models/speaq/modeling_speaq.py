@@ -29,7 +29,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_speaq import SpeaQConfig
 from .detr_weights_speaq import config_from_detr, convert_detr_weights, load_detr_weights
-from .loss_speaq import SpeaQCriterion
+from .loss_speaq import SpeaQCriterion, at_least_float32
 
 
 @dataclass
@@ -102,7 +102,8 @@ class SpeaQSceneGraphOutput(ModelOutput):
             Weighted sum of `loss_dict`.
         loss_dict (`dict[str, torch.FloatTensor]`, *optional*, with `labels`):
             `loss_{class,bbox,giou}_{subject,object}`, `loss_predicate` and `loss_{bbox,giou}_relation`, before their
-            coefficients; the last layer without suffix, earlier layers with `_0`, `_1`, ….
+            coefficients; the last layer without suffix, earlier layers with `_0`, `_1`, …. When labels have a `source`,
+            also each source's own terms of the last layer, before the images' weights: `loss_predicate/synthetic`.
         subject_logits (`torch.FloatTensor` of shape `(B, R, C+1)`): Class of the subject.
         subject_boxes (`torch.FloatTensor` of shape `(B, R, 4)`): Box of the subject.
         object_logits (`torch.FloatTensor` of shape `(B, R, C+1)`): Class of the object.
@@ -141,7 +142,8 @@ class SpeaQSceneGraphOutput(ModelOutput):
 class SpeaQFrozenBatchNorm2d(nn.Module):
     """Batch norm with fixed statistics and affine parameters, all of them buffers.
 
-    It computes in float32 and returns the dtype of its input: bfloat16 statistics would lose most of their digits.
+    It computes in float32 or better and returns the dtype of its input: bfloat16 statistics would lose most of their
+    digits.
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5) -> None:
@@ -154,9 +156,12 @@ class SpeaQFrozenBatchNorm2d(nn.Module):
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Normalise `(B, channels, h, w)`."""
-        scale = self.weight.float() * (self.running_var.float() + self.eps).rsqrt()
-        shift = self.bias.float() - self.running_mean.float() * scale
-        normalised = hidden_states.float() * scale[:, None, None] + shift[:, None, None]
+        weight, bias, mean, variance = map(
+            at_least_float32, (self.weight, self.bias, self.running_mean, self.running_var)
+        )
+        scale = weight * (variance + self.eps).rsqrt()
+        shift = bias - mean * scale
+        normalised = at_least_float32(hidden_states) * scale[:, None, None] + shift[:, None, None]
         return normalised.to(hidden_states.dtype)
 
 
@@ -732,7 +737,7 @@ class SpeaQBoxHead(nn.Module):
         """Map `(…, D)` to boxes `(…, 4)`, (cx, cy, w, h) in [0, 1]."""
         for layer in self.layers[:-1]:
             hidden_states = layer(hidden_states).relu()
-        return self.layers[-1](hidden_states).float().sigmoid()
+        return at_least_float32(self.layers[-1](hidden_states)).sigmoid()
 
 
 class SpeaQForSceneGraphGeneration(SpeaQPreTrainedModel):

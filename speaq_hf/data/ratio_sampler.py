@@ -1,0 +1,179 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Batches with the sources of a mixed dataset in exact ratios."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+from torch.utils.data import Sampler
+
+
+class RatioBatchSampler(Sampler[list[int]]):
+    """Batches of row indices that hold the sources in exact ratios.
+
+    A batch holds `ratio * batch_size` examples of a source, rounded down or up such that after any number of batches no
+    source is a whole example away from its share. Each source's rows are
+    drawn in a random order without repetition; when a source is used up, it is shuffled anew. The draws run on from epoch
+    to epoch, so that in time every row of a source is drawn equally often.
+
+    Batch `b` of epoch `e` depends on (seed, e, b) alone, see `batch`: to resume, call `set_epoch` and skip the batches seen,
+    which costs next to nothing. Each process should take whole batches (Accelerate's `split_batches=False`): a slice of a
+    batch no longer has the ratio.
+
+    Args:
+        sources: Source name of each row of the dataset, its column `source`.
+        ratios: Share of each source; they sum to 1.
+        batch_size: Examples per batch, enough for one of each source.
+        seed: Of all shuffling.
+        epoch_length: "longest": an epoch lasts until the source that takes longest was used up, smaller ones repeat.
+            "shortest": until the first one was. Both in whole batches: the rows left over open the next epoch. A number:
+            so many batches.
+
+    Raises:
+        ValueError: Ratios do not sum to 1 or do not name the sources, the batch is too small for some source, or
+            `epoch_length` is none of the above.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str],
+        ratios: Mapping[str, float],
+        batch_size: int,
+        seed: int = 0,
+        epoch_length: Literal["longest", "shortest"] | int = "longest",
+    ) -> None:
+        names, source_of_row = np.unique(np.asarray(list(sources), dtype=str), return_inverse=True)
+        exact = exact_ratios(ratios, names.tolist())
+        _check_batch_size(batch_size, exact)
+        self.batch_size = batch_size
+        self.drop_last = True
+        self.seed = seed
+        self.epoch = 0
+        # Accelerate wraps a batch sampler when several processes share it, and then reaches `set_epoch` through `sampler`.
+        self.sampler = self
+        self._rows = [np.flatnonzero(source_of_row == names.tolist().index(name)) for name in exact]
+        self._quotas = BatchQuotas([share * batch_size for share in exact.values()])
+        passes = [len(rows) // (share * batch_size) for rows, share in zip(self._rows, exact.values(), strict=True)]
+        self._num_batches = _num_batches(epoch_length, passes)
+        self._turn = [-1] * len(exact)  # which of its shuffles a source is in, and that shuffle
+        self._order = list(self._rows)
+
+    def __len__(self) -> int:
+        return self._num_batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for index in range(len(self)):
+            yield self.batch(self.epoch, index)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch that the next iteration goes through."""
+        self.epoch = epoch
+
+    def state_dict(self) -> dict[str, int]:
+        """What `load_state_dict` needs to go on in the same epoch."""
+        return {"epoch": self.epoch}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Restores `state_dict`."""
+        self.epoch = state["epoch"]
+
+    def batch(self, epoch: int, index: int) -> list[int]:
+        """Row indices (batch_size,) of batch `index` of an epoch, source after source."""
+        position = epoch * len(self) + index
+        first, last = self._quotas.before(position), self._quotas.before(position + 1)
+        return [
+            self._draw(source, number)
+            for source, (start, stop) in enumerate(zip(first, last, strict=True))
+            for number in range(start, stop)
+        ]
+
+    def _draw(self, source: int, number: int) -> int:
+        """Row of a source's example `number`, counted from the start of training."""
+        turn, place = divmod(number, len(self._rows[source]))
+        if turn != self._turn[source]:
+            generator = np.random.default_rng([self.seed, source, turn])
+            self._turn[source], self._order[source] = turn, generator.permutation(self._rows[source])
+        return int(self._order[source][place])
+
+
+class BatchQuotas:
+    """How many examples of each source a batch holds: shares rounded down or up, without drift.
+
+    Every share's whole part is in every batch. The places that are left go to the sources whose next example is due
+    first, as proportionate-fair scheduling shares processors out (Baruah et al., Algorithmica 15, 1996).
+
+    Args:
+        shares: Examples of each source per batch; they sum to a whole number.
+    """
+
+    def __init__(self, shares: Sequence[Fraction]) -> None:
+        self._whole = [math.floor(share) for share in shares]
+        self._rest = [share - whole for share, whole in zip(shares, self._whole, strict=True)]
+        self._places = int(sum(self._rest))
+        self._period = math.lcm(*(rest.denominator for rest in self._rest))
+        self._extras = [[0] * len(shares)]  # places given to each source before batch 0, 1, …
+
+    def before(self, batch: int) -> list[int]:
+        """Examples of each source in all batches before a batch, counted from the start of training."""
+        periods, position = divmod(batch, self._period)
+        while len(self._extras) <= position:
+            self._extras.append(self._next(self._extras[-1], len(self._extras)))
+        return [
+            whole * batch + int(rest * self._period) * periods + extra
+            for whole, rest, extra in zip(self._whole, self._rest, self._extras[position], strict=True)
+        ]
+
+    def _next(self, given: list[int], batches: int) -> list[int]:
+        """Places given after `batches` batches, of which the last is shared out now."""
+        ready = [source for source, rest in enumerate(self._rest) if given[source] < batches * rest]
+        first = sorted(ready, key=lambda source: self._urgency(source, given[source]))[: self._places]
+        return [count + (source in first) for source, count in enumerate(given)]
+
+    def _urgency(self, source: int, given: int) -> tuple[tuple[int, bool], ...]:
+        """When the next places of a source are due, and whether the one after is then already ready."""
+        due = [(given + number) / self._rest[source] for number in (1, 2, 3)]
+        return tuple((math.ceil(batch), batch.denominator == 1) for batch in due)
+
+
+def exact_ratios(ratios: Mapping[str, float], names: list[str]) -> dict[str, Fraction]:
+    """Ratios as fractions that sum to 1 exactly, in the order of `names`: 100 * 0.29 is 28.999… in floating point.
+
+    Args:
+        ratios: Share of each source.
+        names: The sources.
+
+    Raises:
+        ValueError: Other sources are named, a ratio is not above 0, or they do not sum to 1.
+    """
+    if set(ratios) != set(names):
+        raise ValueError(f"ratios must name the sources {sorted(names)}, got {sorted(ratios)}")
+    bad = {name: ratio for name, ratio in ratios.items() if not (math.isfinite(ratio) and ratio > 0)}
+    if bad:
+        raise ValueError(f"every ratio must be finite and greater than 0, got {bad}; leave such a source out")
+    if abs(math.fsum(ratios.values()) - 1) > 1e-6:
+        raise ValueError(f"ratios must sum to 1, got {dict(ratios)} with sum {math.fsum(ratios.values())}")
+    fractions = {name: Fraction(ratios[name]).limit_denominator(10**6) for name in names}
+    total = sum(fractions.values())
+    return {name: fraction / total for name, fraction in fractions.items()}
+
+
+def _num_batches(epoch_length: Literal["longest", "shortest"] | int, passes: Sequence[int]) -> int:
+    """Batches of an epoch, when one pass through each source takes `passes` batches."""
+    if epoch_length in ("longest", "shortest"):
+        return max(1, max(passes) if epoch_length == "longest" else min(passes))
+    if isinstance(epoch_length, bool) or not isinstance(epoch_length, int) or epoch_length < 1:
+        raise ValueError(f"epoch_length must be 'longest', 'shortest' or a number of batches, got {epoch_length!r}")
+    return epoch_length
+
+
+def _check_batch_size(batch_size: int, ratios: Mapping[str, Fraction]) -> None:
+    smallest = min(ratios, key=ratios.get)
+    if batch_size * ratios[smallest] < 1:
+        raise ValueError(
+            f"a batch of {batch_size} holds {float(batch_size * ratios[smallest]):.3g} examples of '{smallest}' (ratio "
+            f"{float(ratios[smallest]):.3g}); use batch_size >= {math.ceil(1 / ratios[smallest])} or a larger ratio"
+        )
