@@ -28,11 +28,12 @@ class TripletCounts:
     @classmethod
     def from_rows(cls, rows: np.ndarray, weights: np.ndarray | None = None) -> TripletCounts:
         """Counts rows (m, 3) that may repeat; `weights` (m,) count a row several times."""
-        indices, inverse = np.unique(rows.reshape(-1, 3), axis=0, return_inverse=True)
-        weights = np.ones(len(rows), np.int64) if weights is None else weights
-        counts = np.zeros(len(indices), np.int64)
-        np.add.at(counts, inverse.reshape(-1), weights)
-        return cls(indices, counts)
+        rows = rows.reshape(-1, 3)
+        shape = rows.max(axis=0, initial=0) + 1
+        # Sorting one number per row is many times faster than sorting rows.
+        codes, inverse = np.unique(np.ravel_multi_index(tuple(rows.T), shape), return_inverse=True)
+        counts = np.bincount(inverse, weights, minlength=len(codes)).astype(np.int64)
+        return cls(np.column_stack(np.unravel_index(codes, shape)), counts)
 
     def to_dense(self, num_objects: int, num_predicates: int) -> np.ndarray:
         """The whole tensor (num_objects, num_objects, num_predicates)."""
@@ -100,9 +101,10 @@ def predicate_statistics(dataset: Dataset) -> PredicateStatistics:
 
 def zero_shot_triplets(train: PredicateStatistics, test: PredicateStatistics) -> np.ndarray:
     """Triplets that occur in `test` but never in `train`: rows (subject class, object class, predicate) (k, 3)."""
-    seen = set(map(tuple, train.triplet_counts.indices.tolist()))
-    unseen = [tuple(row) not in seen for row in test.triplet_counts.indices.tolist()]
-    return test.triplet_counts.indices[np.array(unseen, bool)]
+    triplets, known = test.triplet_counts.indices, train.triplet_counts.indices
+    shape = np.maximum(triplets.max(axis=0, initial=0), known.max(axis=0, initial=0)) + 1
+    codes, known_codes = (np.ravel_multi_index(tuple(rows.T), shape) for rows in (triplets, known))
+    return triplets[~np.isin(codes, known_codes)]
 
 
 def _triplets(table: pa.Table) -> np.ndarray:

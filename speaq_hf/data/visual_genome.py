@@ -21,6 +21,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,8 @@ import h5py
 import numpy as np
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, DatasetInfo, Features, Image, List, NamedSplit, Value
+
+from .table_cache import cached_dataset
 
 
 # Images whose files were corrupt when the HDF5 file was made: listed in image_data.json, without a row in the HDF5 file.
@@ -49,8 +52,12 @@ def load_visual_genome(
     keep_empty: bool = False,
     filter_non_overlap: bool = False,
     box_scale: int = 1024,
+    cache_dir: str | os.PathLike | None = None,
 ) -> Dataset:
     """Read one split of Visual Genome; the module's docstring describes its rows.
+
+    The rows of large files are kept on disk, so that the next call and other processes memory-map them; they are read anew
+    when the content of a file or an argument changes.
 
     Args:
         root: Folder that holds the files.
@@ -65,6 +72,7 @@ def load_visual_genome(
         filter_non_overlap: In the training split, drop relations between boxes that do not overlap, and images that
             lose all relations by it.
         box_scale: Length of the long image side in the frame of the stored boxes; picks the array `boxes_<box_scale>`.
+        cache_dir: Where the rows of large files are kept; default a folder in the cache of `datasets`.
 
     Returns:
         The split in file order. `object_names` and `predicate_names` read the vocabularies from it.
@@ -75,9 +83,38 @@ def load_visual_genome(
     """
     root = Path(root)
     flag = _split_flag(split)
-    vocabulary = _read_vocabulary(root / categories)
-    graphs = _read_graphs(root / annotations, box_scale)
-    sizes = _read_image_sizes(root / image_data, root / annotations, len(graphs.split))
+    files = _Files(*(root / name for name in (annotations, categories, image_data, images)))
+    options = {
+        "flag": flag,
+        "num_validation_images": num_validation_images,
+        "keep_empty": keep_empty,
+        "filter_non_overlap": filter_non_overlap,
+        "box_scale": box_scale,
+    }
+    dataset = cached_dataset(
+        [files.annotations, files.categories, files.image_data],
+        options | {"images": os.path.abspath(files.images)},
+        partial(_read_split, files, split, **options),
+        NamedSplit("validation" if split == "val" else split),
+        None if cache_dir is None else Path(cache_dir),
+    )
+    _check_images(files.images, dataset.data.column("image_id").to_numpy())
+    return dataset
+
+
+def _read_split(
+    files: _Files,
+    split: str,
+    *,
+    flag: int,
+    num_validation_images: int | None,
+    keep_empty: bool,
+    filter_non_overlap: bool,
+    box_scale: int,
+) -> Dataset:
+    vocabulary = _read_vocabulary(files.categories)
+    graphs = _read_graphs(files.annotations, box_scale)
+    sizes = _read_image_sizes(files.image_data, files.annotations, len(graphs.split))
     _check_classes(graphs, vocabulary)
 
     rows = _rows_of_split(graphs, flag, num_validation_images, keep_empty)
@@ -87,8 +124,7 @@ def load_visual_genome(
     if not len(scene_graphs.rows):
         raise ValueError(_empty_split_message(graphs, split, num_validation_images))
     sizes = sizes[scene_graphs.rows]
-    paths = _image_paths(root / images, sizes[:, 0])
-    return _build_dataset(scene_graphs, sizes, paths, vocabulary, box_scale, split)
+    return _build_dataset(scene_graphs, sizes, _image_paths(files.images, sizes[:, 0]), vocabulary, box_scale, split)
 
 
 def load_synthetic_genome(
@@ -167,6 +203,16 @@ def _class_names(feature: Any, field: str) -> list[str]:
 
 
 # Files ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where a set lies."""
+
+    annotations: Path
+    categories: Path
+    image_data: Path
+    images: Path  # folder
 
 
 @dataclass(frozen=True)
@@ -324,21 +370,24 @@ def _check_classes(graphs: _Graphs, vocabulary: _Vocabulary) -> None:
 
 
 def _image_paths(folder: Path, image_ids: np.ndarray) -> list[str]:
-    """Absolute paths of the JPEGs; one listing of the folder finds the missing ones before any work is done."""
+    """Absolute paths of the JPEGs."""
+    prefix = os.path.join(os.path.abspath(folder), "")
+    return [f"{prefix}{image_id}.jpg" for image_id in image_ids.tolist()]
+
+
+def _check_images(folder: Path, image_ids: np.ndarray) -> None:
+    """One listing of the folder finds missing images before any work is done."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"the image folder {folder} does not exist; put the JPEGs there or pass images=<folder>"
         )
-    names = [f"{image_id}.jpg" for image_id in image_ids.tolist()]
     present = set(os.listdir(folder))
-    missing = [name for name in names if name not in present]
+    missing = [name for name in (f"{image_id}.jpg" for image_id in image_ids.tolist()) if name not in present]
     if missing:
         raise FileNotFoundError(
-            f"{folder} lacks {len(missing)} of the split's {len(names)} images, first {missing[:3]}; unpack all image "
+            f"{folder} lacks {len(missing)} of the split's {len(image_ids)} images, first {missing[:3]}; unpack all image "
             "archives of the data set into this one folder"
         )
-    prefix = os.path.join(os.path.abspath(folder), "")
-    return [prefix + name for name in names]
 
 
 # Splits ---------------------------------------------------------------------------------------------------------------
