@@ -65,6 +65,10 @@ class DataArguments:
     crop_short_edges: list[int] = _described([400, 500, 600], "Short edge before the crop, one at random.")
     crop_sides: list[int] = _described([384, 600], "Smallest and largest side of the crop, in pixels.")
     num_workers: int = _described(4, "Processes that read images, for each training process.")
+    unreadable_images: Literal["raise", "replace"] = _described(
+        "raise",
+        "An image that cannot be read ends the run, or the next one takes its place (evaluation leaves it out).",
+    )
 
     def __post_init__(self) -> None:
         _require("data", self.root is not None, "root is not set: pass --data.root DIR, the folder of the data set.")
@@ -102,7 +106,9 @@ class TrainingArguments:
     log_steps: int = _described(50, "Steps between two lines of the log.")
     save_steps: int = _described(2_000, "Steps between two checkpoints; the last one is kept.")
     max_skipped_steps: int = _described(25, "Stop after so many steps in a row without finite loss and gradients.")
-    tracker: Literal["tensorboard", "none"] = _described("tensorboard", "Further log, next to log.jsonl.")
+    tracker: Literal["tensorboard", "wandb", "trackio", "none"] = _described(
+        "tensorboard", "Further log, next to log.jsonl; without the package there is none."
+    )
 
     def __post_init__(self) -> None:
         at_least_one = ("max_steps", "batch_size", "gradient_accumulation_steps", "log_steps", "save_steps")

@@ -71,7 +71,7 @@ class BatchStream:
         collate: Callable[[list[Any]], dict[str, Any]],
         num_workers: int = 0,
     ) -> None:
-        self.transform, self.batches = transform, batches
+        self.rows, self.transform, self.batches = dataset, transform, batches
         self.loader = DataLoader(
             dataset,
             batch_sampler=batches,

@@ -16,6 +16,7 @@ from accelerate import Accelerator
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"step-(\d+)")
+_ENDINGS = (".tmp", ".old")  # of a folder that is being written, and of the one it replaces
 
 
 @dataclass
@@ -105,13 +106,23 @@ def write_folder(target: Path, write: Callable[[Path], None], accelerator: Accel
         target: Its final name.
         write: Writes into the folder it is given; called by every process.
         accelerator: Only its main process makes, renames and deletes folders.
+
+    Raises:
+        OSError: It cannot be written, for example because the disk is full. What was there before is untouched.
     """
-    temporary, previous = (target.with_name(target.name + ending) for ending in (".tmp", ".old"))
-    if accelerator.is_main_process:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-    accelerator.wait_for_everyone()
-    write(temporary)
+    temporary, previous = (target.with_name(target.name + ending) for ending in _ENDINGS)
+    try:
+        if accelerator.is_main_process:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+        accelerator.wait_for_everyone()
+        write(temporary)
+        _sync(temporary)
+    # What the writers of PyTorch and safetensors raise when the disk is full is no OSError.
+    except Exception as error:
+        if accelerator.is_main_process:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise OSError(f"cannot write {target}: {error}") from error
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         shutil.rmtree(previous, ignore_errors=True)
@@ -120,6 +131,23 @@ def write_folder(target: Path, write: Callable[[Path], None], accelerator: Accel
         os.replace(temporary, target)
         shutil.rmtree(previous, ignore_errors=True)
     accelerator.wait_for_everyone()
+
+
+def recover_folder(target: Path) -> None:
+    """Give a folder its name back that `write_folder` was about to replace when the process died."""
+    previous = target.with_name(target.name + _ENDINGS[1])
+    if previous.exists() and not target.exists():
+        os.replace(previous, target)
+
+
+def _sync(folder: Path) -> None:
+    """Wait until the files are on the disk: after a power cut a renamed folder must not hold empty files."""
+    for path in (*folder.rglob("*"), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _step(path: Path) -> int:

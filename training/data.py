@@ -57,10 +57,14 @@ class TrainingData:
         """Triplets of the validation split that training never shows, `(z, 3)`."""
         return zero_shot_triplets(self.statistics, predicate_statistics(self.validation))
 
+    @cached_property
+    def sources(self) -> list[str] | None:
+        """Source of each training row, None if they are not mixed."""
+        return self.train["source"][:] if "source" in self.train.column_names else None
+
     def sampler(self, batch_size: int, seed: int) -> RatioBatchSampler:
         """Shuffled batches with the sources in their ratios."""
-        is_mixed = "source" in self.train.column_names
-        sources = self.train["source"] if is_mixed else ["real"] * len(self.train)
+        sources = self.sources or ["real"] * len(self.train)
         if len(self.train) < batch_size:
             raise ValueError(
                 f"training.batch_size is {batch_size}, but the training split has only {len(self.train)} images."

@@ -12,15 +12,16 @@ USER_ERRORS = (ValueError, OSError)
 
 
 @contextmanager
-def exit_on_user_error(kinds: tuple[type[Exception], ...] = USER_ERRORS) -> Iterator[None]:
-    """End the program with exit code 1 and the message of an exception.
+def exit_on_user_error(kinds: tuple[type[Exception], ...] = USER_ERRORS, code: int = 1) -> Iterator[None]:
+    """End the program with an exit code and the message of an exception.
 
     Args:
         kinds: Which exceptions.
+        code: The exit code.
     """
     try:
         yield
     except kinds as error:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # the other processes of this machine would say the same
             print(f"error: {error}", file=sys.stderr, flush=True)
-        raise SystemExit(1) from error
+        raise SystemExit(code) from error

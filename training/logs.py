@@ -60,7 +60,7 @@ class StepMeter:
             if not name.rpartition("_")[2].isdigit():
                 self._losses[name] = self._losses.get(name, 0) + value
         self._steps += 1
-        self._images += result.num_images
+        self._images += len(result.image_ids)
 
     def read(self, accelerator: Accelerator) -> dict[str, float]:
         """Means over steps and processes, and `images_per_second` of all processes; then start anew.

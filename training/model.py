@@ -42,13 +42,14 @@ def build_model(arguments: ModelArguments, config: SpeaQConfig) -> SpeaQForScene
     if arguments.pretrained is not None:
         with _naming("model.pretrained", arguments.pretrained):
             # Training keeps its weights in full precision, whatever the checkpoint was saved in.
-            return SpeaQForSceneGraphGeneration.from_pretrained(
+            model = SpeaQForSceneGraphGeneration.from_pretrained(
                 arguments.pretrained, config=config, dtype=torch.float32
             )
+        return _checked(model, f"model.pretrained: {arguments.pretrained}")
     if arguments.detr is not None:
         with _naming("model.detr", arguments.detr):
             detr = DetrForObjectDetection.from_pretrained(arguments.detr)
-        return SpeaQForSceneGraphGeneration.from_detr(detr, config=config)
+        return _checked(SpeaQForSceneGraphGeneration.from_detr(detr, config=config), f"model.detr: {arguments.detr}")
     if config.freeze_batch_norm:
         logger.warning(
             "The backbone starts from random weights with frozen batch norms, which learns badly: set model.detr or "
@@ -78,6 +79,13 @@ def _pretrained_config(path: str, data_fields: dict[str, Any], changes: dict[str
             raise ValueError(f"model.pretrained: {path} was trained on other classes ({name}) than data.root has.")
     groups = {"group_predicate_counts": saved.group_predicate_counts}
     return SpeaQConfig(**SpeaQConfig.replace_fields(saved.to_dict(), data_fields | groups | changes))
+
+
+def _checked(model: SpeaQForSceneGraphGeneration, source: str) -> SpeaQForSceneGraphGeneration:
+    broken = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
+    if broken:
+        raise ValueError(f"{source} has weights that are not finite: {broken[:3]}; use another checkpoint.")
+    return model
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 """Scene graphs of the images of a data set, beside what is annotated, and their recall; over several processes."""
 
 import functools
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,11 @@ from transformers import BaseImageProcessor
 
 from speaq_hf import SceneGraph
 from speaq_hf.data import SceneGraphCollator, SceneGraphTransform
+from speaq_hf.data.images import UnreadableImageError, read_image, undecoded
 from speaq_hf.metrics import SceneGraphRecall
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,13 @@ class LoadingOptions:
         batch_size: Images per forward pass of a process.
         num_workers: Reading processes, for each process.
         max_images: Only the first so many images.
+        skip_unreadable: Leave out images that cannot be read, with a warning, instead of raising.
     """
 
     batch_size: int = 8
     num_workers: int = 0
     max_images: int | None = None
+    skip_unreadable: bool = False
 
 
 def evaluate_recall(
@@ -81,9 +88,9 @@ def predict_scene_graphs(
         B graphs, and B references with `boxes` (xyxy pixels), `labels` and `relations` exactly as annotated.
     """
     loader = DataLoader(
-        dataset,
+        undecoded(dataset),
         batch_size=options.batch_size,
-        collate_fn=EvaluationCollator(processor),
+        collate_fn=EvaluationCollator(processor, options.skip_unreadable),
         num_workers=options.num_workers,
         generator=torch.Generator(),  # leaves the generator alone that training draws from
     )
@@ -91,6 +98,8 @@ def predict_scene_graphs(
     model.eval()
     try:
         for batch in loader:
+            if not batch["references"]:
+                continue
             pixel_values, pixel_mask = (batch[name].to(accelerator.device) for name in ("pixel_values", "pixel_mask"))
             with accelerator.autocast():
                 outputs = model(pixel_values=pixel_values, pixel_mask=pixel_mask)
@@ -105,8 +114,9 @@ class EvaluationCollator:
     """Rows to a batch with references. The references are the rows' annotations as they are: the processor's labels are
     clipped to the image and lack boxes without area, which an evaluation must not decide for itself."""
 
-    def __init__(self, processor: BaseImageProcessor) -> None:
+    def __init__(self, processor: BaseImageProcessor, skip_unreadable: bool = False) -> None:
         self.transform, self.collate = SceneGraphTransform(processor), SceneGraphCollator(processor)
+        self.skip_unreadable = skip_unreadable
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Batches rows of a scene graph dataset.
@@ -115,14 +125,28 @@ class EvaluationCollator:
             rows: B rows.
 
         Returns:
-            `pixel_values`, `pixel_mask`, `labels`, `target_sizes` (height, width) of the image files, and `references`.
+            `pixel_values`, `pixel_mask`, `labels`, `target_sizes` (height, width) of the image files, and `references`;
+            only the latter, empty, if no image can be read.
         """
+        rows = [row for row in rows if self._is_readable(row)]
+        if not rows:
+            return {"references": []}
         columns = self.transform({name: [row[name] for row in rows] for name in rows[0]})
         batch = self.collate(
             [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         )
         sizes = [tuple(label["orig_size"].tolist()) for label in batch["labels"]]
         return batch | {"target_sizes": sizes, "references": [reference_from_row(row) for row in rows]}
+
+    def _is_readable(self, row: dict[str, Any]) -> bool:
+        if not self.skip_unreadable:
+            return True
+        try:
+            row["image"] = read_image(row)
+        except UnreadableImageError as error:
+            logger.warning("Left out of the evaluation: %s", error)
+            return False
+        return True
 
 
 def reference_from_row(row: dict[str, Any]) -> dict[str, Any]:

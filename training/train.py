@@ -23,11 +23,13 @@ from transformers.utils.logging import disable_progress_bar
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from speaq_hf.data.images import UnreadableImageError  # noqa: E402
 from training.arguments import RunArguments, TrainingArguments  # noqa: E402
 from training.checkpoints import CheckpointFolder, resolve_resume  # noqa: E402
 from training.configuration_file import describe_options, parse_run  # noqa: E402
 from training.data import load_training_data  # noqa: E402
 from training.errors import exit_on_user_error  # noqa: E402
+from training.interruption import TrainingInterrupted  # noqa: E402
 from training.model import build_config, build_model, build_processor  # noqa: E402
 from training.trainer import Trainer, TrainingDiverged  # noqa: E402
 
@@ -89,7 +91,10 @@ def main(words: Sequence[str] | None = None) -> None:
     disable_progress_bar()  # transformers shows one for every model that is saved
     with exit_on_user_error():
         trainer = build_trainer(parse_arguments(sys.argv[1:] if words is None else words))
-    with exit_on_user_error((TrainingDiverged,)):
+    with (
+        exit_on_user_error((TrainingDiverged, OSError, UnreadableImageError)),
+        exit_on_user_error((TrainingInterrupted,), code=143),
+    ):
         trainer.train()
     trainer.accelerator.end_training()
 
@@ -104,7 +109,9 @@ def _check_output_folder(options: TrainingArguments) -> Path | None:
     if output_dir.exists() and not output_dir.is_dir():
         raise FileExistsError(f"training.output_dir: {output_dir} is a file.")
     checkpoint = resolve_resume(options.resume_from, CheckpointFolder(output_dir / "checkpoints"))
-    is_used = any((output_dir / name).exists() for name in ("log.jsonl", "checkpoints", "best", "final"))
+    # With auto, a run that died before its first checkpoint begins again: a scheduler restarts jobs with the same command.
+    traces = ("final",) if options.resume_from == "auto" else ("log.jsonl", "checkpoints", "best", "final")
+    is_used = any((output_dir / name).exists() for name in traces)
     if is_used and checkpoint is None and not options.overwrite:
         raise FileExistsError(
             f"training.output_dir: {output_dir} holds an earlier run. Go on with it, if it has a checkpoint (--training.resume_from auto), "

@@ -7,22 +7,27 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import nn
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 
 from speaq_hf.data import SceneGraphCollator, SceneGraphTransform
+from speaq_hf.data.images import undecoded
 from speaq_hf.metrics import SceneGraphRecall
 
 from .arguments import RunArguments
 from .batches import BatchStream, ProcessBatches
-from .checkpoints import CheckpointFolder, TrainingState, write_folder
+from .checkpoints import CheckpointFolder, TrainingState, recover_folder, write_folder
 from .data import TrainingData, build_augmentation
+from .interruption import Interruption, TrainingInterrupted
 from .logs import JsonLinesLog, StepMeter
 from .optimization import build_optimizer, build_scheduler
 from .optimization_step import OptimizationStep, StepResult
 from .prediction import LoadingOptions, evaluate_recall
+from .readable_rows import ReadableRows
 
 
 logger = logging.getLogger(__name__)
@@ -73,21 +78,24 @@ class Trainer:
         self.accelerator.load_state(str(checkpoint))
         if self.accelerator.is_main_process:
             self.log.drop_after(self.state.step)
+            recover_folder(self.output_dir / "best")
         logger.info("Resuming from %s at step %d.", checkpoint, self.state.step)
 
     def train(self) -> None:
         """Train up to `training.max_steps`.
 
         Raises:
-            TrainingDiverged: Too many steps in a row were not finite.
+            TrainingDiverged: Too many steps in a row were not finite, or the weights are not.
+            TrainingInterrupted: SIGTERM asked a process to stop.
+            OSError: A checkpoint or the log cannot be written.
         """
         self.model.train()
         accumulation = self.options.gradient_accumulation_steps
         batches = self.stream.starting_at(self.state.step * accumulation)
         meter = StepMeter()
-        with self._progress_bar() as bar:
+        with self._progress_bar() as bar, Interruption() as interruption:
             while self.state.step < self.options.max_steps:
-                result = self.step(itertools.islice(batches, accumulation))
+                result = self.step(itertools.islice(batches, accumulation), interruption.is_requested)
                 meter.add(result)
                 self._count(result)
                 bar.update()
@@ -95,20 +103,27 @@ class Trainer:
                     self._log_step(result, meter, bar)
                 if self._is_due(self.arguments.evaluation.steps):
                     self._evaluate_and_keep_best()
-                if self._is_due(self.options.save_steps):
-                    self.checkpoints.save(self.accelerator, self.state.step)
+                if self._is_due(self.options.save_steps) or result.is_interrupted:
+                    self._save_checkpoint()
+                if result.is_interrupted and self.state.step < self.options.max_steps:
+                    raise TrainingInterrupted(
+                        f"Stopped by SIGTERM after step {self.state.step}, which is saved; "
+                        "--training.resume_from auto goes on from there."
+                    )
         self.save_model(self.output_dir / "final")
 
     def evaluate(self) -> dict[str, Any]:
         """SGDet recall on the validation split, with the published protocol. Every process must call it."""
         options = self.arguments.evaluation
         metric = SceneGraphRecall(self.config.num_predicates, zero_shot_triplets=self.data.zero_shot_triplets)
-        loading = LoadingOptions(options.batch_size, self.arguments.data.num_workers, options.max_images)
+        skip = self.arguments.data.unreadable_images == "replace"
+        loading = LoadingOptions(options.batch_size, self.arguments.data.num_workers, options.max_images, skip)
         model = self.accelerator.unwrap_model(self.model)
         return evaluate_recall(model, self.processor, self.data.validation, metric, self.accelerator, loading)
 
     def save_model(self, folder: Path) -> None:
         """Write the model and its processor. Every process must call it."""
+        self._check_weights()
 
         def write(temporary: Path) -> None:
             if self.accelerator.is_main_process:
@@ -117,13 +132,29 @@ class Trainer:
 
         write_folder(folder, write, self.accelerator)
 
+    def _save_checkpoint(self) -> None:
+        self._check_weights()
+        self.checkpoints.save(self.accelerator, self.state.step)
+
+    def _check_weights(self) -> None:
+        """Weights that are not finite never replace good ones on the disk."""
+        names, values = zip(*self.accelerator.unwrap_model(self.model).state_dict().items(), strict=True)
+        is_finite = torch.stack([value.isfinite().all() for value in values]).tolist()
+        if not all(is_finite):
+            raise TrainingDiverged(
+                f"{names[is_finite.index(False)]} is not finite at step {self.state.step}, so that nothing was saved. The "
+                f"last checkpoint is {self.checkpoints.latest()}; the log names the images of skipped steps."
+            )
+
     def _build_stream(self) -> BatchStream:
         options, accelerator = self.options, self.accelerator
         transform = SceneGraphTransform(self.processor, build_augmentation(self.arguments.data), seed=options.seed)
         sampler = self.data.sampler(options.batch_size, options.seed)
         batches = ProcessBatches(sampler, accelerator.process_index, accelerator.num_processes)
         collate = SceneGraphCollator(self.processor)
-        rows = self.data.train.with_transform(transform)
+        rows = undecoded(self.data.train).with_transform(transform)
+        if self.arguments.data.unreadable_images == "replace":
+            rows = ReadableRows(rows, self.data.sources)
         return BatchStream(rows, transform, batches, collate, self.arguments.data.num_workers)
 
     def _setup(self) -> dict[str, int]:
@@ -156,12 +187,19 @@ class Trainer:
         state.step += 1
         state.skipped_steps += not result.is_finite
         state.consecutive_skips = 0 if result.is_finite else state.consecutive_skips + 1
+        if not result.is_finite:
+            self._report_skip(result)
         if state.consecutive_skips >= self.options.max_skipped_steps:
             raise TrainingDiverged(
                 f"Loss or gradients were not finite for {state.consecutive_skips} steps in a row, up to step "
                 f"{state.step}; none of them changed the weights. Lower training.learning_rate, set "
                 "training.mixed_precision to no or bf16, or look for broken annotations."
             )
+
+    def _report_skip(self, result: StepResult) -> None:
+        image_ids = gather_object(result.image_ids)
+        logger.warning("Step %d was skipped, it was not finite; its images: %s", self.state.step, image_ids)
+        self._write("skipped", {"image_ids": image_ids, "gradient_norm": result.gradient_norm})
 
     def _log_step(self, result: StepResult, meter: StepMeter, bar: tqdm) -> None:
         values = meter.read(self.accelerator)
@@ -170,6 +208,8 @@ class Trainer:
             "gradient_norm": result.gradient_norm,
             "skipped_steps": self.state.skipped_steps,
         }
+        if isinstance(self.stream.rows, ReadableRows):
+            values["unreadable_images"] = self._sum(self.stream.rows.num_unreadable)
         shown = {"loss": values["loss"], "predicate": values["loss_predicate"], "lr": values["learning_rate"]}
         bar.set_postfix({name: f"{value:.3g}" for name, value in shown.items()}, refresh=False)
         self._write("train", values)
@@ -181,6 +221,10 @@ class Trainer:
         if best is None or value > best:
             self.state.best_value = value
             self.save_model(self.output_dir / "best")
+
+    def _sum(self, number: int) -> int:
+        """Over all processes."""
+        return int(self.accelerator.reduce(torch.tensor(number, device=self.accelerator.device), reduction="sum"))
 
     def _write(self, kind: str, values: dict[str, Any]) -> None:
         if self.accelerator.is_main_process:

@@ -22,6 +22,7 @@ from transformers.image_utils import SizeDict
 
 from ..models.speaq.annotation_speaq import MIN_BOX_SIDE, renumber_relations
 from ..models.speaq.image_processing_speaq import get_resized_size
+from .images import read_image
 
 
 @dataclass(frozen=True)
@@ -242,13 +243,17 @@ class SceneGraphTransform:
         """Transforms rows.
 
         Args:
-            batch: Columns of B rows: `image`, `image_id`, `objects`, `relations`, and optionally `source`, `loss_weight`.
+            batch: Columns of B rows: `image` (decoded, or path and bytes), `image_id`, `objects`, `relations`, and
+                optionally `source`, `loss_weight`.
 
         Returns:
             `pixel_values`: B tensors (3, h, w), not padded. `labels`: B dicts of tensors: `class_labels (n,)`,
             `boxes (n, 4)` (cx, cy, w, h) in [0, 1], `relations (r, 3)`, `loss_weight ()`, `image_id (1,)`, `size (2,)`
             the (height, width) of `pixel_values`, `orig_size (2,)` that of the image file; and the string `source` if the
             rows have one.
+
+        Raises:
+            UnreadableImageError: An image cannot be read.
         """
         rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
         examples = [_example_from_row(row) for row in rows]
@@ -286,7 +291,7 @@ class SceneGraphTransform:
 def _example_from_row(row: Mapping[str, Any]) -> SceneGraphExample:
     # The reshapes give empty lists their columns back.
     return SceneGraphExample(
-        image=row["image"].convert("RGB"),
+        image=read_image(row),
         boxes=np.asarray(row["objects"]["bbox"], np.float64).reshape(-1, 4),
         labels=np.asarray(row["objects"]["category"], np.int64),
         relations=np.asarray(row["relations"], np.int64).reshape(-1, 3),

@@ -1,0 +1,48 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Reading the images of a dataset, and saying which one cannot be read."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from datasets import Dataset
+from datasets import Image as ImageFeature
+from PIL import Image
+
+
+class UnreadableImageError(ValueError):
+    """An image file is missing, damaged or no image."""
+
+
+def undecoded(dataset: Dataset) -> Dataset:
+    """The dataset with its images as paths and bytes, for `read_image` to decode. A transform set on it is kept.
+
+    `datasets` decodes an image before a transform sees the row, and its errors do not say which image failed.
+    """
+    return dataset.cast_column("image", ImageFeature(decode=False))
+
+
+def read_image(row: Mapping[str, Any]) -> Image.Image:
+    """The RGB image of a row.
+
+    Args:
+        row: `image`, a PIL image or a dict of `path` and `bytes`, and `image_id`.
+
+    Raises:
+        UnreadableImageError: It cannot be read; the message names the image and its file.
+    """
+    image = row["image"]
+    try:
+        if isinstance(image, Image.Image):
+            return image.convert("RGB")
+        with Image.open(image["path"] if image["bytes"] is None else io.BytesIO(image["bytes"])) as opened:
+            return opened.convert("RGB")
+    # Pillow's decoders raise many kinds of errors on damaged files, also SyntaxError and struct.error.
+    except Exception as error:
+        file = getattr(image, "filename", None) if isinstance(image, Image.Image) else image["path"]
+        raise UnreadableImageError(
+            f"image {row.get('image_id')} ({file or 'stored in the dataset'}) cannot be read: {error}; replace the file, or "
+            "leave the image out"
+        ) from error
