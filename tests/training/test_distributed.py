@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from training import evaluate, train
 from training.batches import ProcessBatches
 
-from .two_processes import ASSIGNMENTS, loss_and_gradients
+from .two_processes import ASSIGNMENTS, deviation_from_weighted_sum, loss_and_gradients
 
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +47,11 @@ def test_two_processes_give_the_gradients_of_one(two_processes, assignment):
     assert abs(two["loss"] - one["loss"]) <= 1e-5 * abs(one["loss"])
     for name in one.keys() - {"loss"}:
         assert (two[name] - one[name]).norm() <= 1e-5 * one[name].norm() + 1e-6, name
+
+
+def test_gradient_is_the_weighted_sum_of_the_images_gradients(two_processes):
+    assert two_processes["deviation"] <= 1e-6
+    assert deviation_from_weighted_sum(Accelerator(cpu=True)) <= 1e-6
 
 
 @pytest.fixture

@@ -31,6 +31,33 @@ def make_batch(images: slice) -> dict:
     return {"pixel_values": pixels[images], "pixel_mask": mask[images], "labels": labels[images]}
 
 
+def deviation_from_weighted_sum(accelerator: Accelerator) -> float:
+    """How far the gradient of a mixed batch is from the weighted sum of its images' gradients, relative to its norm.
+
+    In float64, accumulated over two forward passes. Each image's gradient is that of the batch with the other weights 0.
+    """
+    share = 4 // accelerator.num_processes
+    start = accelerator.process_index * share
+    halves = [slice(start, start + share // 2), slice(start + share // 2, start + share)]
+
+    def gradient(*weights: float) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = accelerator.prepare(SpeaQForSceneGraphGeneration(tiny_config()).double())
+        for images in halves:
+            batch = make_batch(images)
+            for label, weight in zip(batch["labels"], weights[images], strict=True):
+                label["loss_weight"] = torch.tensor(weight, dtype=torch.float64)
+            accelerator.backward(model(**batch).loss)
+        parameters = accelerator.unwrap_model(model).parameters()
+        return torch.cat([parameter.grad.flatten() for parameter in parameters if parameter.grad is not None])
+
+    weights = (1.0, 0.5, 0.25, 2.0)
+    mixed = gradient(*weights)
+    parts = [gradient(*(float(image == other) for other in range(4))) for image in range(4)]
+    weighted = sum(weight * part for weight, part in zip(weights, parts, strict=True))
+    return float((mixed - weighted).norm() / mixed.norm())
+
+
 def loss_and_gradients(accelerator: Accelerator, assignment: str) -> dict[str, torch.Tensor]:
     """Loss of all four images and its gradients, computed by the processes together."""
     torch.manual_seed(0)
@@ -47,6 +74,7 @@ def loss_and_gradients(accelerator: Accelerator, assignment: str) -> dict[str, t
 if __name__ == "__main__":
     accelerator = Accelerator(cpu=True)
     result = {name: loss_and_gradients(accelerator, name) for name in ASSIGNMENTS}
+    result["deviation"] = deviation_from_weighted_sum(accelerator)
     if accelerator.is_main_process:
         torch.save(result, sys.argv[1])
     accelerator.end_training()
