@@ -56,6 +56,22 @@ def generate_data(
     typer.echo(f"Wrote {num_images} images with annotations to {root}")
 
 
+@app.command("plot-log")
+def plot_log(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run, or its log.jsonl.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Picture to write (png, pdf, svg); default RUN/curves.png.")
+    ] = None,
+) -> None:
+    """Draw the losses and metrics of a training run."""
+    from .training_curves import save_training_curves
+
+    try:
+        typer.echo(f"Wrote {save_training_curves(run, output)}")
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 def main() -> None:
     """Entry point of the `speaq` command."""
     app()

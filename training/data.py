@@ -17,6 +17,7 @@ from speaq_hf.data import (
     load_synthetic_genome,
     load_visual_genome,
     mix_datasets,
+    object_counts,
     object_names,
     predicate_names,
     predicate_statistics,
@@ -42,6 +43,7 @@ class TrainingData:
         train: Training rows; with a column `source` when several sources are mixed.
         validation: Validation rows of the real source.
         statistics: Predicates and triplets of all training rows.
+        test_statistics: Those of the test rows of the real source; None if there are none.
         ratios: Share of each source in a batch.
         format: Of the real source.
     """
@@ -49,6 +51,7 @@ class TrainingData:
     train: Dataset
     validation: Dataset
     statistics: PredicateStatistics
+    test_statistics: PredicateStatistics | None
     ratios: dict[str, float]
     format: str
 
@@ -79,7 +82,10 @@ class TrainingData:
             "id2label": dict(enumerate(object_names(self.train))),
             "id2predicate": dict(enumerate(predicate_names(self.train))),
             "predicate_counts": counts,
+            "object_counts": object_counts(self.train).tolist(),
         }
+        if self.test_statistics is not None:
+            fields["zero_shot_triplets"] = zero_shot_triplets(self.statistics, self.test_statistics).tolist()
         # SpeaQ cuts Visual Genome's groups from its raw counts, which the configuration knows.
         return fields if self.format == "visual_genome" else fields | {"group_predicate_counts": counts}
 
@@ -96,13 +102,22 @@ def load_training_data(arguments: DataArguments) -> TrainingData:
         predicate_statistics(train),
         resolve_format(Path(arguments.root).expanduser(), arguments.format),
     )
+    test = _test_statistics(arguments)
     if arguments.synthetic_root is None:
-        return TrainingData(train, validation, statistics, {"real": 1.0}, format)
+        return TrainingData(train, validation, statistics, test, {"real": 1.0}, format)
     synthetic = load_synthetic_genome(_existing_folder(arguments.synthetic_root, "data.synthetic_root"), "train")
     sources = {"real": train, "synthetic": synthetic}
     mixed = mix_datasets(sources, arguments.ratios, arguments.loss_weights)
     statistics += predicate_statistics(synthetic)
-    return TrainingData(mixed, validation, statistics, dict(arguments.ratios), format)
+    return TrainingData(mixed, validation, statistics, test, dict(arguments.ratios), format)
+
+
+def _test_statistics(arguments: DataArguments) -> PredicateStatistics | None:
+    try:
+        return predicate_statistics(load_split(arguments, "test"))
+    except (ValueError, FileNotFoundError) as error:
+        logger.info("Zero-shot triplets are not recorded, there is no test split: %s", error)
+        return None
 
 
 def load_split(arguments: DataArguments, split: str) -> Dataset:

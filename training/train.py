@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -58,6 +59,8 @@ def build_accelerator(options: TrainingArguments) -> Accelerator:
         log_with=None if options.tracker == "none" else options.tracker,
         project_config=ProjectConfiguration(project_dir=options.output_dir),
     )
+    if options.tracker != "none" and not accelerator.log_with:
+        logger.warning("training.tracker: %s is not installed; log.jsonl is written anyway.", options.tracker)
     if options.mixed_precision == "fp16" and accelerator.scaler is None:
         logger.warning("training.mixed_precision: %s has no fp16, training in fp32.", accelerator.device)
     return accelerator
@@ -128,7 +131,18 @@ def _prepare_output_folder(arguments: RunArguments, accelerator: Accelerator, ch
         output_dir.mkdir(parents=True, exist_ok=True)
         (output_dir / "config.yaml").write_text(yaml.safe_dump(arguments.to_dict(), sort_keys=False), encoding="utf-8")
     accelerator.wait_for_everyone()
-    accelerator.init_trackers("tracker")
+    accelerator.init_trackers("tracker", _flat(arguments.to_dict()))
+
+
+def _flat(sections: dict[str, Any], prefix: str = "") -> dict[str, str | int | float | bool]:
+    """Dotted names and plain values, which every tracker takes."""
+    flat = {}
+    for name, value in sections.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value if isinstance(value, (str, int, float, bool)) else str(value)
+    return flat
 
 
 def _remove_earlier_run(output_dir: Path) -> None:

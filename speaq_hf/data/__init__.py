@@ -19,6 +19,7 @@ _MODULE_OF = {
     "mix_datasets": "mixing",
     "PredicateStatistics": "statistics",
     "TripletCounts": "statistics",
+    "object_counts": "statistics",
     "predicate_statistics": "statistics",
     "zero_shot_triplets": "statistics",
     "load_synthetic_genome": "visual_genome",

@@ -99,6 +99,18 @@ def predicate_statistics(dataset: Dataset) -> PredicateStatistics:
     )
 
 
+def object_counts(dataset: Dataset) -> np.ndarray:
+    """How often each object class is annotated, (C,) int64, in a scene graph dataset.
+
+    Raises:
+        ValueError: The dataset's features hold no vocabulary.
+    """
+    num_objects = len(object_names(dataset))
+    objects = dataset.select_columns("objects").with_format("arrow")[:]["objects"].combine_chunks()
+    labels = np.asarray(pc.list_flatten(pc.struct_field(objects, "category")))
+    return np.bincount(labels, minlength=num_objects)
+
+
 def zero_shot_triplets(train: PredicateStatistics, test: PredicateStatistics) -> np.ndarray:
     """Triplets that occur in `test` but never in `train`: rows (subject class, object class, predicate) (k, 3)."""
     triplets, known = test.triplet_counts.indices, train.triplet_counts.indices

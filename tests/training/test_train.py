@@ -89,7 +89,8 @@ def test_a_run_leaves_what_it_promises(micro_run):
     model = AutoModelForSceneGraphGeneration.from_pretrained(folder / "final")
     assert SpeaQImageProcessorPil.from_pretrained(folder / "final").id2predicate == model.config.id2predicate
     # The set is synthetic: groups and class weights follow its own training counts.
-    assert sum(model.config.predicate_counts) > 0
+    assert sum(model.config.predicate_counts) > 0 and sum(model.config.object_counts) > 0
+    assert model.config.zero_shot_triplets and all(len(row) == 3 for row in model.config.zero_shot_triplets)
     assert model.config.group_predicate_counts == model.config.predicate_counts
     saved = yaml.safe_load((folder / "config.yaml").read_text())
     assert saved["training"]["max_steps"] == 4 and saved["model"]["d_model"] == 16
@@ -142,7 +143,7 @@ def test_non_finite_steps_are_skipped_and_counted_and_finally_stop_the_run(micro
     assert end.value.code == 1
     assert "not finite for 3 steps in a row, up to step 5" in capsys.readouterr().err
     folder = Path(words[words.index("--training.output_dir") + 1])
-    log = entries(folder)
+    log = [entry for entry in entries(folder) if entry["type"] == "train"]
     assert [entry["skipped_steps"] for entry in log] == [0, 0, 1, 2]
     assert [entry["loss"] is None for entry in log] == [False, False, True, True]
     state = load_file(folder / "checkpoints" / "step-00000004" / "model.safetensors")

@@ -14,11 +14,12 @@ from .vg150 import VG150_OBJECTS, VG150_PREDICATE_COUNTS, VG150_PREDICATES
 
 
 # Fields that follow from a vocabulary: saved values do not outlive it.
-_PREDICATE_FIELDS = ("group_predicate_counts", "predicate_counts", "predicate_class_weights")
+_OBJECT_FIELDS = ("object_counts", "zero_shot_triplets")
+_PREDICATE_FIELDS = ("group_predicate_counts", "predicate_counts", "predicate_class_weights", "zero_shot_triplets")
 _DESCRIBED_BY = {
-    "id2label": ("label2id",),
-    "label2id": ("id2label",),
-    "num_labels": ("id2label", "label2id"),
+    "id2label": ("label2id", *_OBJECT_FIELDS),
+    "label2id": ("id2label", *_OBJECT_FIELDS),
+    "num_labels": ("id2label", "label2id", *_OBJECT_FIELDS),
     "id2predicate": ("predicate2id", *_PREDICATE_FIELDS),
     "predicate2id": ("id2predicate", *_PREDICATE_FIELDS),
 }
@@ -73,6 +74,11 @@ class SpeaQConfig(PreTrainedConfig):
             predicates, else to `predicate_counts`.
         predicate_counts (`list`, *optional*):
             Training frequency of each predicate, for the class weights of the predicate loss. `None` weighs all alike.
+        object_counts (`list`, *optional*):
+            Training frequency of each object class. Describes the training data; the model does not use it.
+        zero_shot_triplets (`list`, *optional*):
+            Rows (subject class, object class, predicate) that the test images show and the training images do not, for
+            zero-shot recall. Describes the training data; the model does not use it.
         predicate_class_weights (`list`, *optional*):
             Explicit class weights, background last (P+1); they win over `predicate_counts`.
         predicate_reweight_alpha (`float`, *optional*, defaults to 0.07): α of the class weights, see `loss_speaq.py`.
@@ -148,6 +154,8 @@ class SpeaQConfig(PreTrainedConfig):
     num_query_groups: int = 4
     group_predicate_counts: list[int | float] | None = None
     predicate_counts: list[int | float] | None = None
+    object_counts: list[int | float] | None = None
+    zero_shot_triplets: list[list[int]] | None = None
     predicate_class_weights: list[int | float] | None = None
     predicate_reweight_alpha: float | int = 0.07
     predicate_reweight_beta: float | int = 0.75
@@ -307,6 +315,16 @@ class SpeaQConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` needs {expected} entries ({what} of `id2predicate`), got {len(values)}.")
             if name != "predicate_counts" and any(not math.isfinite(value) or value < 0 for value in values):
                 raise ValueError(f"`{name}` must be finite and not negative, got {values}.")
+        if self.object_counts is not None and len(self.object_counts) != self.num_labels:
+            raise ValueError(
+                f"`object_counts` needs {self.num_labels} entries (`id2label`), got {len(self.object_counts)}."
+            )
+        limits = (self.num_labels, self.num_labels, self.num_predicates)
+        for row in self.zero_shot_triplets or ():
+            if len(row) != 3 or not all(0 <= index < limit for index, limit in zip(row, limits, strict=True)):
+                raise ValueError(
+                    f"`zero_shot_triplets` needs rows (subject, object, predicate) of classes below {limits}, got {row}."
+                )
 
     def _check_assignment(self) -> None:
         """The assignment options can be used together."""

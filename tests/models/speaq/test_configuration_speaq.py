@@ -53,6 +53,8 @@ def test_another_vocabulary_does_not_inherit_visual_genomes_counts():
         ({"predicate_counts": [1, 2, 3]}, "predicate_counts.*50 entries"),
         ({"predicate_class_weights": [1.0] * 50}, "predicate_class_weights.*51 entries.*background"),
         ({"group_predicate_counts": [-1] * 50}, "group_predicate_counts.*not negative"),
+        ({"object_counts": [1]}, "object_counts.*150 entries"),
+        ({"zero_shot_triplets": [[0, 0, 50]]}, "zero_shot_triplets.*\\[0, 0, 50\\]"),
         ({"id2label": {0: "a", 2: "b"}}, "id2label.*gaps"),
         ({"id2predicate": {0: "a", 1: "a"}, "num_query_groups": 1}, "id2predicate.*duplicate names: \\['a'\\]"),
         ({"dropout": 1.0}, "dropout"),
