@@ -70,11 +70,19 @@ def data_report(
     max_listed: Annotated[int, typer.Option(help="Defects of one kind to list; all are counted.")] = 20,
     num_threads: Annotated[int | None, typer.Option(help="Threads that read images.")] = None,
 ) -> None:
-    """Count, compare and check data sets. Exits with 1 if there are errors, with 0 if there are at most warnings."""
+    """Count, compare and check data sets.
+
+    Exits with 1 if a set has errors: what a reader refuses, or what teaches a model something false (broken files,
+    boxes without area or outside their image, relations to missing boxes, unknown classes, missing images or images of
+    another size). Exits with 0 if there are at most warnings (duplicates, self relations, boxes across the border of
+    their image, rows or files that nobody uses).
+    """
     from .data.report import report_data, report_json, write_report
     from .data.report_text import report_text
 
     try:
+        if html_file is not None:
+            from .data.report_page import report_page
         report = report_data(
             *([root] if other_root is None else [root, other_root]),
             images=image_folder,
@@ -87,9 +95,9 @@ def data_report(
         if json_file is not None:
             write_report(json_file, report_json(report))
         if html_file is not None:
-            from .data.report_page import report_page
-
             write_report(html_file, report_page(report))
+    except ImportError as error:
+        raise typer.BadParameter(f"pip install speaq_hf[train,viz] first ({error})") from error
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(report_text(report), nl=False)

@@ -17,6 +17,7 @@ _MODULE_OF = {
     "generate_synthetic_genome": "generator",
     "RatioBatchSampler": "mixing",
     "mix_datasets": "mixing",
+    "report_data": "report",
     "PredicateStatistics": "statistics",
     "TripletCounts": "statistics",
     "predicate_statistics": "statistics",

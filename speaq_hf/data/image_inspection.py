@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -119,7 +118,7 @@ def _inspect_contents(
     for i, probe in zip(found, _probe_all([paths[i] for i in found], num_threads, progress), strict=True):
         path, row = paths[i], int(images.rows[i])
         if probe.size is None:
-            log.add("unreadable_image", images.file, f"{path}: {probe.error}", row=row)
+            log.add("unreadable_image", images.file, f"{path} does not decode ({probe.error})", row=row)
             paths[i] = None
             continue
         expected = tuple(images.sizes[i].tolist())
@@ -143,11 +142,11 @@ def _probe_all(paths: list[Path], num_threads: int | None, progress: bool) -> li
 
 def _probe(path: Path) -> _Probe:
     try:
-        content = path.read_bytes()
-        with Image.open(io.BytesIO(content)) as image:
+        digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+        with Image.open(path) as image:
             image.load()
             turned = image.getexif().get(ExifTags.Base.Orientation) is not None  # datasets turns these on access
             size = ImageOps.exif_transpose(image).size if turned else image.size
     except Exception as error:  # decoders raise whatever they stumble over
         return _Probe(error=f"{type(error).__name__}: {error}")
-    return _Probe(size, hashlib.blake2b(content, digest_size=16).digest())
+    return _Probe(size, digest)

@@ -142,7 +142,8 @@ _TEMPLATE = """\
 shares equal.</p>
 {% for name, exclusive in chart.exclusive %}
 {% if exclusive %}
-<p>{{ exclusive | length }} in {{ name }} alone: {{ exclusive | join(", ") }}.</p>
+<details{% if exclusive | length <= 12 %} open{% endif %}><summary>{{ exclusive | length }} in {{ name }} alone</summary>
+<p class="soft">{{ exclusive | join(", ") }}</p></details>
 {% endif %}
 {% endfor %}
 <div class="table"><table>

@@ -136,7 +136,8 @@ def chi_square_sentence(test: ChiSquareTest | None) -> str:
     caution = f"; unreliable, {test.low_expected:.0%} of expected counts below 5" if test.low_expected > 0.2 else ""
     return (
         f"chi-square test over the common classes: {test.statistic:,.1f} with {test.degrees_of_freedom} degrees of "
-        f"freedom, {p_value}, Cramér's V {test.cramers_v:.3f}{caution}"
+        f"freedom, {p_value}, Cramér's V {test.cramers_v:.3f} ({test.balanced_cramers_v:.3f} with both sets weighted "
+        f"alike){caution}"
     )
 
 

@@ -16,13 +16,14 @@ from .set_summary import ClassCounts
 class ChiSquareTest:
     """Pearson's test that two sets draw their common classes from one distribution.
 
-    Sets of a million annotations differ significantly in everything; `cramers_v` says how much.
+    Sets of a million annotations differ significantly in everything; the V say how much.
 
     Args:
         statistic: Chi square.
         degrees_of_freedom: Common classes less one.
         p_value: Probability of a statistic as large if the distributions were one; 0 where it is below 1e-308.
-        cramers_v: Strength of the difference, 0 (one distribution) to 1 (nothing in common).
+        cramers_v: Strength of the difference, 0 (one distribution) to 1; it shrinks where one set is much larger.
+        balanced_cramers_v: The same with both sets weighted alike, so that it depends on the shares alone.
         low_expected: Share of the table's cells with an expected count below 5; above 0.2 the test is not reliable.
     """
 
@@ -30,6 +31,7 @@ class ChiSquareTest:
     degrees_of_freedom: int
     p_value: float
     cramers_v: float
+    balanced_cramers_v: float
     low_expected: float
 
 
@@ -109,10 +111,12 @@ def _chi_square(counts: np.ndarray) -> ChiSquareTest | None:
         return None
     # Without Yates' correction: it is for 2 x 2 tables alone, and V would not be 1 where nothing is shared.
     result = chi2_contingency(counts, correction=False)
+    shares = counts / counts.sum(axis=1, keepdims=True)
     return ChiSquareTest(
         statistic=float(result.statistic),
         degrees_of_freedom=int(result.dof),
         p_value=float(result.pvalue),
         cramers_v=float(np.sqrt(result.statistic / counts.sum())),
+        balanced_cramers_v=float(np.sqrt(((shares[0] - shares[1]) ** 2 / shares.sum(axis=0)).sum() / 2)),
         low_expected=float((result.expected_freq < 5).mean()),
     )

@@ -346,6 +346,15 @@ def test_comparison_of_two_distributions():
     assert comparison.chi_square.statistic == pytest.approx(expected.statistic)
     assert comparison.chi_square.p_value == pytest.approx(expected.pvalue)
     assert comparison.chi_square.cramers_v == pytest.approx((expected.statistic / 160) ** 0.5)
+    assert comparison.chi_square.balanced_cramers_v == pytest.approx((expected.statistic / 160) ** 0.5)  # 80 and 80
+
+
+def test_the_balanced_effect_size_does_not_depend_on_the_sizes_of_the_sets():
+    names, counts = ["a", "b", "c"], np.array([10, 20, 70])
+    first = ClassCounts(names, np.array([60, 30, 10]))
+    small, large = (compare_classes(first, ClassCounts(names, counts * n)).chi_square for n in (1, 10_000))
+    assert large.cramers_v < small.cramers_v / 10
+    assert large.balanced_cramers_v == pytest.approx(small.balanced_cramers_v) == pytest.approx(small.cramers_v)
 
 
 def test_test_of_equal_and_of_disjoint_distributions():
