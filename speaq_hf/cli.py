@@ -58,8 +58,8 @@ def generate_data(
 
 @app.command("data-report")
 def data_report(
-    root: Annotated[Path, typer.Argument(help="Folder of a data set in the files of Visual Genome.")],
-    other_root: Annotated[Path | None, typer.Argument(metavar="[ROOT2]", help="A second set, to compare.")] = None,
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder of a data set in the files of Visual Genome.")],
+    other_root: Annotated[Path | None, typer.Argument(metavar="ROOT2", help="A second set, to compare.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers and defects here.")] = None,
     html_file: Annotated[
         Path | None, typer.Option("--html", help="Write a page with charts and samples here.")

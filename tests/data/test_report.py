@@ -152,6 +152,16 @@ def test_files_that_are_no_images(root, content):
     assert found(root) == [("unreadable_image", IMAGE_LIST, None, 1)]
 
 
+def test_an_image_that_ends_early(root):
+    """Its header is whole, so that only decoding the pixels shows it."""
+    file = root / "VG_100K" / "2.jpg"
+    row(size=(64, 48))["image"].save(file)
+    assert found(root) == []
+    file.write_bytes(file.read_bytes()[:-200])
+    assert Image.open(file).size == (64, 48)
+    assert found(root) == [("unreadable_image", IMAGE_LIST, None, 1)]
+
+
 def test_a_turned_photo_has_the_size_that_is_seen(root):
     """Cameras store turned photos with a note to turn them, which `datasets` follows."""
     stored = Image.new("RGB", (48, 64), (200, 0, 0))
@@ -432,7 +442,7 @@ def test_a_set_without_any_relation(tmp_path):
 
 
 def test_reference_files():
-    """Real files of Visual Genome's kind: annotated twice and across the border, and one image of another size."""
+    """The recorded set: relations annotated twice, boxes across the border, and one image of another size."""
     report = report_data(REFERENCE / "vg", images="images")
     assert report.sets[0].defects.counts == {"duplicate_relation": 35, "box_across_border": 23, "size_mismatch": 1}
     assert report.num_errors == 1
