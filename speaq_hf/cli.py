@@ -72,6 +72,54 @@ def plot_log(
         raise typer.BadParameter(str(error)) from error
 
 
+@app.command("data-report")
+def data_report(
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder of a data set in the files of Visual Genome.")],
+    other_root: Annotated[Path | None, typer.Argument(metavar="ROOT2", help="A second set, to compare.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers and defects here.")] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with charts and samples here.")
+    ] = None,
+    image_folder: Annotated[str | None, typer.Option(help="Folder of the images below each root.")] = None,
+    decode: Annotated[bool, typer.Option("--images/--no-images", help="Read every image file.")] = True,
+    num_samples: Annotated[int, typer.Option(help="Sample pictures per set on the page.")] = 6,
+    max_listed: Annotated[int, typer.Option(help="Defects of one kind to list; all are counted.")] = 20,
+    num_threads: Annotated[int | None, typer.Option(help="Threads that read images.")] = None,
+) -> None:
+    """Count, compare and check data sets.
+
+    Exits with 1 if a set has errors: what a reader refuses, or what teaches a model something false (broken files,
+    boxes without area or outside their image, relations to missing boxes, unknown classes, missing images or images of
+    another size). Exits with 0 if there are at most warnings (duplicates, self relations, boxes across the border of
+    their image, rows or files that nobody uses).
+    """
+    from .data.report import report_data, report_json, write_report
+    from .data.report_text import report_text
+
+    try:
+        if html_file is not None:
+            from .data.report_page import report_page
+        report = report_data(
+            *([root] if other_root is None else [root, other_root]),
+            images=image_folder,
+            decode_images=decode,
+            num_samples=num_samples if html_file is not None else 0,
+            max_listed=max_listed,
+            num_threads=num_threads,
+            progress=True,
+        )
+        if json_file is not None:
+            write_report(json_file, report_json(report))
+        if html_file is not None:
+            write_report(html_file, report_page(report))
+    except ImportError as error:
+        raise typer.BadParameter(f"pip install speaq_hf[train,viz] first ({error})") from error
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(report_text(report), nl=False)
+    raise typer.Exit(code=1 if report.num_errors else 0)
+
+
 def main() -> None:
     """Entry point of the `speaq` command."""
     app()

@@ -17,6 +17,7 @@ _MODULE_OF = {
     "generate_synthetic_genome": "generator",
     "RatioBatchSampler": "ratio_sampler",
     "mix_datasets": "mixing",
+    "report_data": "report",
     "PredicateStatistics": "statistics",
     "TripletCounts": "statistics",
     "object_counts": "statistics",

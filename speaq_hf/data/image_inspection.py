@@ -1,0 +1,152 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Whether the image files of a set exist, can be decoded, have the size they should have, and are different pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+from tqdm.auto import tqdm
+
+from .defects import DefectLog
+from .visual_genome import CORRUPTED_IMAGE_IDS
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """The images of a set, as a file lists them.
+
+    Args:
+        file: The file.
+        rows: (n,) row of each image in it.
+        ids: (n,) image ids, -1 where unknown.
+        sizes: (n, 2) width and height in pixels, 0 where unknown.
+    """
+
+    file: Path
+    rows: np.ndarray
+    ids: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def unknown(cls, file: Path, num_images: int) -> ImageList:
+        """A list of images of which nothing is known."""
+        rows = np.full(num_images, -1)
+        return cls(file, rows, rows, np.zeros((num_images, 2), np.int64))
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.ids)
+
+    def select(self, mask: np.ndarray) -> ImageList:
+        """The images whose mask (n,) is true."""
+        return ImageList(self.file, self.rows[mask], self.ids[mask], self.sizes[mask])
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """What decoding a file gave: (width, height) and a digest of the file, or an error."""
+
+    size: tuple[int, int] | None = None
+    digest: bytes = b""
+    error: str = ""
+
+
+def inspect_images(
+    folder: Path,
+    images: ImageList,
+    log: DefectLog,
+    *,
+    decode: bool = True,
+    num_threads: int | None = None,
+    progress: bool = False,
+) -> list[Path | None]:
+    """Looks at the file `<image_id>.jpg` of every image and notes the defects.
+
+    Args:
+        folder: Folder of the image files.
+        images: What they should be; those of unknown id are passed over.
+        log: Takes the defects.
+        decode: Read every file; otherwise only look whether it exists.
+        num_threads: Threads that decode; default some more than cores.
+        progress: Show a progress bar.
+
+    Returns:
+        Per image its path, None without a file that can be decoded.
+
+    Raises:
+        ValueError: `num_threads` is less than 1.
+    """
+    if num_threads is not None and num_threads < 1:
+        raise ValueError(f"num_threads must be at least 1 or None, got {num_threads}")
+    paths: list[Path | None] = [None] * len(images)
+    if not folder.is_dir():
+        log.add("missing_file", folder, f"expected the folder of the images of {images.file}")
+        return paths
+    present = set(os.listdir(folder))
+    names = [f"{image_id}.jpg" for image_id in images.ids.tolist()]
+    _note_unlisted(folder, present.difference(names), images, log)
+    for i in np.flatnonzero(images.ids >= 0).tolist():
+        if names[i] in present:
+            paths[i] = folder / names[i]
+        else:
+            log.add("missing_image", images.file, f"{folder / names[i]} does not exist", row=int(images.rows[i]))
+    if decode:
+        _inspect_contents(paths, images, log, num_threads, progress)
+    return paths
+
+
+def _note_unlisted(folder: Path, names: set[str], images: ImageList, log: DefectLog) -> None:
+    if not len(images):  # a list that could not be read is one defect, not as many as there are files
+        return
+    for name in sorted(names.difference(f"{image_id}.jpg" for image_id in CORRUPTED_IMAGE_IDS)):
+        log.add("unlisted_image", folder / name, f"{images.file} does not name it")
+
+
+def _inspect_contents(
+    paths: list[Path | None], images: ImageList, log: DefectLog, num_threads: int | None, progress: bool
+) -> None:
+    """Decodes the files; those that cannot be decoded become None in `paths`."""
+    found = [i for i, path in enumerate(paths) if path is not None]
+    first_with: dict[bytes, Path] = {}
+    for i, probe in zip(found, _probe_all([paths[i] for i in found], num_threads, progress), strict=True):
+        path, row = paths[i], int(images.rows[i])
+        if probe.size is None:
+            log.add("unreadable_image", images.file, f"{path} does not decode ({probe.error})", row=row)
+            paths[i] = None
+            continue
+        expected = tuple(images.sizes[i].tolist())
+        if probe.size != expected:
+            message = f"{path} is {_times(probe.size)}, the list says {_times(expected)}"
+            log.add("size_mismatch", images.file, message, row=row)
+        original = first_with.setdefault(probe.digest, path)
+        if original != path:
+            log.add("duplicate_image", images.file, f"{path} has the content of {original}", row=row)
+
+
+def _times(size: Sequence[int]) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def _probe_all(paths: list[Path], num_threads: int | None, progress: bool) -> list[_Probe]:
+    with ThreadPoolExecutor(num_threads) as pool:
+        probes = pool.map(_probe, paths)
+        return list(tqdm(probes, total=len(paths), desc="Decoding images", unit="image", disable=not progress))
+
+
+def _probe(path: Path) -> _Probe:
+    try:
+        digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+        with Image.open(path) as image:
+            image.load()
+            turned = image.getexif().get(ExifTags.Base.Orientation) is not None  # datasets turns these on access
+            size = ImageOps.exif_transpose(image).size if turned else image.size
+    except Exception as error:  # decoders raise whatever they stumble over
+        return _Probe(error=f"{type(error).__name__}: {error}")
+    return _Probe(size, digest)
