@@ -21,7 +21,7 @@ def test_generate_data_writes_a_set(tmp_path):
 
 
 def test_generate_data_passes_its_knobs_on(tmp_path):
-    domain = ("--domain", "real", "--held-out-share", 0.3, "--predicate-zipf", 1)
+    domain = ("--domain", "real", "--held-out-share", 0.3, "--predicate-zipf", 1, "--max-objects", 4)
     noise = ("--missing-relations", 0.2, "--duplicate-relations", 0.1, "--box-jitter", 0.05)
     result = run("generate-data", tmp_path, "-n", 2, "--image-size", 64, "--num-workers", 1, *domain, *noise)
     assert result.exit_code == 0, result.output

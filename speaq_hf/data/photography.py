@@ -69,10 +69,10 @@ def _background(
     return image
 
 
-def _texture(rng: np.random.Generator, size: tuple[int, int], horizon: float) -> np.ndarray:
+def _texture(rng: np.random.Generator, grain: np.ndarray, horizon: float) -> np.ndarray:
     """Brightness (height, width) of the background's material about 1: grain and blotches."""
-    grain, blotches = rng.uniform(0.008, 0.02) * min(size), rng.uniform(0.08, 0.2) * min(size)
-    texture = rng.uniform(0.12, 0.3) * _smooth_noise(rng, size, (2 * grain, grain))
+    size, texture = grain.shape[::-1], rng.uniform(0.12, 0.3) * grain
+    blotches = rng.uniform(0.08, 0.2) * min(size)
     # The sky and walls are smoother than the ground.
     texture[: int(horizon * size[1])] *= rng.uniform(0.05, 0.35)
     texture += rng.uniform(0.08, 0.25) * _smooth_noise(rng, size, (2 * blotches, blotches))
@@ -96,17 +96,17 @@ def _shadows(scene: Scene, boxes: np.ndarray, light: Light, size: tuple[int, int
     return np.asarray(soft) * np.float32(1 / 255)
 
 
-def _surface(rng: np.random.Generator, cover: Image.Image, light: Light) -> np.ndarray:
+def _surface(rng: np.random.Generator, grain: np.ndarray, cover: Image.Image, light: Light) -> np.ndarray:
     """Brightness (height, width) of the objects: round, bright towards the light and dark away from it, and rough."""
     size, side = cover.size, min(cover.size)
     small = cover.reduce(2) if side >= 64 else cover
-    height = np.asarray(small.filter(ImageFilter.BoxBlur(min(small.size) / 40)).resize(size)) * np.float32(1 / 255)
+    rounded = small.filter(ImageFilter.BoxBlur(min(small.size) / 40)).resize(size, Image.Resampling.BILINEAR)
+    height = np.asarray(rounded) * np.float32(1 / 255)
     step = max(1.5, side / 40)
     slope = np.roll(height, (-round(step * light.y), -round(step * light.x)), (0, 1))
     slope -= height
     slope *= -1.2 * light.strength
-    grain = rng.uniform(0.008, 0.03) * side
-    slope += rng.uniform(0.06, 0.2) * _smooth_noise(rng, size, (grain, 1.5 * grain))
+    slope += rng.uniform(0.06, 0.2) * grain
     slope += 0.95
     return slope
 
@@ -175,11 +175,13 @@ def render_photo(rng: np.random.Generator, scene: Scene, width: int, height: int
     background = _background(rng, scene, boxes, size, horizon)
     red, green, blue, cover = _painted_objects(scene, boxes, size).split()
     illumination = _illumination(rng, light, size)
-    behind = _texture(rng, size, horizon)
+    fineness = rng.uniform(0.008, 0.02) * min(size)
+    grain = _smooth_noise(rng, size, (2 * fineness, fineness))
+    behind = _texture(rng, grain, horizon)
     behind *= _shadows(scene, boxes, light, size)
     behind *= illumination
     behind *= 1 - np.asarray(cover) * np.float32(1 / 255)
-    front = _surface(rng, cover, light)
+    front = _surface(rng, grain[::-1, ::-1], cover, light)  # turned, so that it does not go on in the background
     front *= illumination
     planes = np.empty((3, height, width), np.float32)
     for plane, far, near in zip(planes, background.split(), (red, green, blue), strict=True):
