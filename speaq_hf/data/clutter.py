@@ -64,7 +64,7 @@ _ON_GROUND: dict[str, tuple[Painter, ...]] = {
     "beach": (_stone, _leaves, _patch, _crack),
     "street": (_stone, _leaves, _patch, _tuft, _crack),
 }
-_ON_WALL = (_patch, _crack, _leaves)
+_ON_WALL = (_patch, _crack)
 
 
 def paint_clutter(rng: np.random.Generator, image: Image.Image, setting: str, horizon: float) -> None:
@@ -83,7 +83,7 @@ def paint_clutter(rng: np.random.Generator, image: Image.Image, setting: str, ho
         centre = rng.uniform(0, width), rng.uniform(top, bottom) * height
         painters = _ON_WALL if on_wall else _ON_GROUND[setting]
         beneath = image.getpixel((min(int(centre[0]), width - 1), min(int(centre[1]), height - 1)))
-        colour = shade(beneath, rng.uniform(0.6, 1.25)) if rng.random() < 0.7 else _litter(rng)
+        colour = shade(beneath, rng.uniform(0.6, 1.25)) if on_wall or rng.random() < 0.7 else _litter(rng)
         size = rng.uniform(0.015, 0.055) * min(width, height)
         painters[rng.integers(len(painters))](rng, draw, centre, size, colour)
 

@@ -21,8 +21,7 @@ from .rendering import SUPERSAMPLING, draw_horizon, paint_objects, pixel_boxes
 from .scene_objects import GROUND, Scene
 
 
-FAR_REDUCTION = 2  # what is out of focus is painted this much smaller
-SHADOW_REDUCTION = 4  # and soft shadows
+SHADOW_REDUCTION = 4  # shadows are soft: painted this much smaller
 
 
 @dataclass(frozen=True)
@@ -61,9 +60,8 @@ def _smooth_noise(rng: np.random.Generator, size: tuple[int, int], cell: tuple[f
 def _background(
     rng: np.random.Generator, scene: Scene, boxes: np.ndarray, size: tuple[int, int], horizon: float
 ) -> Image.Image:
-    """RGB background with the street and clutter; what is far away is out of focus."""
-    far = tuple(math.ceil(side / FAR_REDUCTION) for side in size)
-    image = BACKGROUNDS[scene.setting](rng, far, horizon).resize(size, Image.Resampling.BILINEAR)
+    """RGB background with the street and clutter; the camera's blur smooths its edges."""
+    image = BACKGROUNDS[scene.setting](rng, size, horizon)
     paint_objects(image, scene, boxes, [index for index, thing in enumerate(scene.objects) if thing.label == "street"])
     paint_clutter(rng, image, scene.setting, horizon)
     return image
@@ -149,7 +147,7 @@ def _exposed(rng: np.random.Generator, planes: np.ndarray) -> Image.Image:
     """The RGB picture of planes (3, height, width): blur of lens and motion, then noise of the sensor."""
     levels = planes.clip(0, 255, out=planes).astype(np.uint8)
     image = Image.merge("RGB", [Image.fromarray(plane) for plane in levels])
-    side, defocus = min(image.size) / 1000, rng.uniform(0.5, 3.5)
+    side, defocus = min(image.size) / 1000, rng.uniform(1.2, 3.5)
     motion = rng.uniform(2, 7) if rng.random() < 0.3 else 0.0
     radii = (defocus + motion, defocus) if rng.random() < 0.7 else (defocus, defocus + motion)
     image = image.filter(ImageFilter.BoxBlur((radii[0] * side, radii[1] * side)))
