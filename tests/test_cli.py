@@ -1,5 +1,7 @@
 """The command line: arguments reach the library, errors reach the user."""
 
+import json
+
 from typer.testing import CliRunner
 
 from speaq_hf.cli import app
@@ -18,6 +20,22 @@ def test_generate_data_writes_a_set(tmp_path):
     assert (row["width"], row["height"]) == (64, 64)
 
 
+def test_generate_data_passes_its_knobs_on(tmp_path):
+    domain = ("--domain", "real", "--held-out-share", 0.3, "--predicate-zipf", 1, "--max-objects", 4)
+    noise = ("--missing-relations", 0.2, "--duplicate-relations", 0.1, "--box-jitter", 0.05)
+    result = run("generate-data", tmp_path, "-n", 2, "--image-size", 64, "--num-workers", 1, *domain, *noise)
+    assert result.exit_code == 0, result.output
+    made = json.loads((tmp_path / "VG-SGG-dicts-with-attri.json").read_text())["generator"]
+    assert made["domain"] == "real"
+    assert made["distribution"] == {"predicate_zipf": 1, "held_out_share": 0.3}
+    assert made["noise"] == {
+        "missing_relations": 0.2,
+        "duplicate_relations": 0.1,
+        "box_jitter": 0.05,
+        "splits": ["train"],
+    }
+
+
 def test_generate_data_does_not_replace_a_set_unasked(tmp_path):
     arguments = ("generate-data", tmp_path, "-n", 2, "--image-size", 64, "--num-workers", 1)
     assert run(*arguments).exit_code == 0
@@ -28,9 +46,9 @@ def test_generate_data_does_not_replace_a_set_unasked(tmp_path):
 
 
 def test_bad_values_are_reported_without_a_traceback(tmp_path):
-    result = run("generate-data", tmp_path / "set", "--style", "cubist")
+    result = run("generate-data", tmp_path / "set", "--domain", "cubist")
     assert result.exit_code == 2
-    assert "style" in result.output and "Traceback" not in result.output
+    assert "domain" in result.output and "Traceback" not in result.output
     assert not (tmp_path / "set").exists()
 
 

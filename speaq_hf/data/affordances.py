@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 
 
+Triplet = tuple[str, str, str]  # subject class, predicate, object class
+
 GROUPS: dict[str, tuple[str, ...]] = {
     "person": ("man", "woman", "boy", "girl"),
     "pet": ("dog", "cat"),
@@ -144,10 +146,11 @@ def pair_affordance(first: str, second: str) -> tuple[str, str] | None:
 
 
 @cache
-def held_out_triplets(share: float = 0.12) -> frozenset[tuple[str, str, str]]:
-    """Triplets (subject class, predicate, object class) that only test images contain, for zero-shot recall.
+def held_out_triplets(share: float = 0.12) -> frozenset[Triplet]:
+    """Triplets that only test images contain, for zero-shot recall.
 
-    A pair's usual predicate is never held out. The choice hangs on the names alone, so that every set agrees.
+    A pair's usual predicate is never held out. The choice hangs on the names and the share alone, so that every set
+    agrees; a smaller share chooses some of the triplets that a larger one does.
 
     Args:
         share: Share of the triplets that are not usual for their pair, in [0, 1].

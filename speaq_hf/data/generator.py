@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,36 +19,26 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..models.speaq.vg150 import VG150_OBJECTS, VG150_PREDICATES
-from .rendering import STYLES, render_scene
+from .annotation_noise import SPLITS, AnnotationNoise
+from .domains import DOMAINS, FIRST_IMAGE_ID, MAX_IMAGES, GenomeFiles
 from .scene_objects import Scene
 from .scenes import SceneComplexity, compose_scene
 from .shapes import OBJECT_CLASSES
+from .triplet_distribution import TripletDistribution
 
 
 logger = logging.getLogger(__name__)
 
 GENERATOR_NAME = "speaq_hf synthetic genome"
-FIRST_IMAGE_ID = 10_000_001  # beyond Visual Genome's ids, so that sets can be mixed
 ATTRIBUTES = {"stand": "standing", "walk": "walking", "sit": "sitting", "ride": "riding", "lie": "laying",
               "fly": "flying", "hang": "hanging"}  # fmt: skip
 MAX_ATTRIBUTES = 10
-SPLIT_FLAGS = {"train": 0, "val": 1, "test": 2}
-JPEG_QUALITY = 92
+TEST_FLAG = SPLITS.index("test")
 MIN_IMAGES_PER_WORKER = 500  # fewer take less time than starting a process
 
 _OBJECT_INDEX = {name: index for index, name in enumerate(VG150_OBJECTS, start=1)}
 _PREDICATE_INDEX = {name: index for index, name in enumerate(VG150_PREDICATES, start=1)}
 _ATTRIBUTE_INDEX = {name: index for index, name in enumerate(ATTRIBUTES.values(), start=1)}
-
-
-@dataclass(frozen=True)
-class GenomeFiles:
-    """File names of a set below its root folder; the defaults are those of published synthetic sets."""
-
-    images: str = "synthetic_images"
-    annotations: str = "synthetic-SGG-with-attri.h5"
-    categories: str = "synthetic-SGG-dicts-with-attri.json"
-    image_data: str = "synthetic_image_data.json"
 
 
 @dataclass(frozen=True)
@@ -58,8 +48,11 @@ class _Recipe:
     seed: int
     width: int
     height: int
-    style: str
+    domain: str
     complexity: SceneComplexity
+    distribution: TripletDistribution
+    predicate_weights: dict[str, float]
+    noise: AnnotationNoise
 
 
 @dataclass(frozen=True)
@@ -79,33 +72,43 @@ def generate_synthetic_genome(
     *,
     image_size: int | tuple[int, int] = 256,
     split_shares: Sequence[float] = (0.8, 0.1, 0.1),
+    domain: str = "synthetic",
     complexity: SceneComplexity | None = None,
-    style: str = "clean",
-    images: str = GenomeFiles.images,
-    annotations: str = GenomeFiles.annotations,
-    categories: str = GenomeFiles.categories,
-    image_data: str = GenomeFiles.image_data,
+    distribution: TripletDistribution | None = None,
+    noise: AnnotationNoise | None = None,
+    images: str | None = None,
+    annotations: str | None = None,
+    categories: str | None = None,
+    image_data: str | None = None,
     num_workers: int | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> Path:
     """Draws pictures of synthetic scenes and writes them as a data set in Visual Genome's files.
 
-    Image i depends on `seed`, i and the look (`image_size`, `style`, `complexity`, its split), not on `num_images` or
-    `num_workers`. Test images, and only they, contain triplets of `affordances.held_out_triplets`. The HDF5 file is
-    written last: a folder without it holds an unfinished set, which the next call with the same file names replaces.
+    There are two domains: "synthetic", flat renders under the file names of published synthetic sets, which
+    `load_synthetic_genome` reads, and "real", pictures with the traces of light and camera under Visual Genome's file
+    names, which `load_visual_genome(..., num_validation_images=None)` reads. (Its default instead takes the first 5000
+    images flagged 0 as validation split, as is usual for Visual Genome, whose file flags none 1.) Sets of the two domains
+    share no scene and no image id, even with one seed, and each has its own distribution of triplets.
+
+    Image i depends on `seed`, i, its split and what describes the set, not on `num_images` or `num_workers`. Test
+    images, and only they, contain the triplets that `distribution` holds out. The HDF5 file is written last: a folder
+    without it holds an unfinished set, which the next call with the same file names replaces.
 
     Args:
         root: Folder of the set; made if missing. Other files in it stay.
-        num_images: How many images, at least 1.
+        num_images: How many images, 1 to 10,000,000.
         seed: Any integer >= 0.
         image_size: Pixels of a square picture, or (height, width); each in 32..1024.
         split_shares: Shares of the train, val and test split; they sum to 1. Splits are interleaved.
+        domain: "synthetic" or "real".
         complexity: How crowded the scenes are; default `SceneComplexity()`.
-        style: Key of `rendering.STYLES`.
-        images: Folder of the JPEGs, `<image_id>.jpg`, below `root`.
+        distribution: Long tail of the predicates and held-out triplets; default `TripletDistribution()`.
+        noise: Mistakes of the annotation; default none.
+        images: Folder of the JPEGs, `<image_id>.jpg`, below `root`; default the domain's own name, here and below.
         annotations: HDF5 file name.
-        categories: JSON file name of the vocabularies.
+        categories: JSON file name of the vocabularies, how often each name occurs, and how the set was made.
         image_data: JSON file name of the image sizes.
         num_workers: Processes; default one per available core, 1 draws in this process. They are spawned: a script
             that uses several needs `if __name__ == "__main__":`.
@@ -120,17 +123,20 @@ def generate_synthetic_genome(
         FileExistsError: If files of these names exist and may not be replaced.
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    _check_arguments(num_images, seed, (height, width), split_shares, style, num_workers)
-    files = GenomeFiles(images, annotations, categories, image_data)
-    recipe = _Recipe(seed, width, height, style, complexity or SceneComplexity())
+    _check_arguments(num_images, seed, (height, width), split_shares, domain, num_workers)
+    names = {"images": images, "annotations": annotations, "categories": categories, "image_data": image_data}
+    files = replace(DOMAINS[domain].files, **{key: name for key, name in names.items() if name is not None})
+    complexity, distribution = complexity or SceneComplexity(), distribution or TripletDistribution()
     root = Path(root)
     _prepare_folder(root, files, overwrite)
+    weights = distribution.predicate_weights(complexity)
+    recipe = _Recipe(seed, width, height, domain, complexity, distribution, weights, noise or AnnotationNoise())
     splits = assign_splits(num_images, split_shares)
-    rows = _draw_all(root / images, recipe, splits, num_workers)
+    rows = _draw_all(root / files.images, recipe, splits, num_workers)
     rows = list(tqdm(rows, total=num_images, desc="Drawing scenes", unit="image", disable=not progress))
-    _write_json(root / categories, {**_vocabularies(rows), "generator": _provenance(recipe, num_images)})
-    _write_json(root / image_data, _image_sizes(recipe, files, num_images))
-    _write_annotations(root / annotations, rows, splits, max(width, height))
+    _write_json(root / files.categories, {**_vocabularies(rows), "generator": _provenance(recipe, num_images)})
+    _write_json(root / files.image_data, _image_sizes(recipe, files, num_images))
+    _write_annotations(root / files.annotations, rows, splits, max(width, height))
     _marker(root, files).unlink()
     logger.info("Wrote %d images to %s.", num_images, root)
     return root
@@ -146,11 +152,11 @@ def _check_arguments(
     seed: int,
     size: tuple[int, int],
     split_shares: Sequence[float],
-    style: str,
+    domain: str,
     num_workers: int | None,
 ) -> None:
-    if num_images < 1:
-        raise ValueError(f"num_images: expected at least 1, got {num_images}.")
+    if not 1 <= num_images <= MAX_IMAGES:
+        raise ValueError(f"num_images: expected 1 to {MAX_IMAGES:,}, got {num_images}.")
     if seed < 0:
         raise ValueError(f"seed: expected an integer >= 0, got {seed}.")
     if not all(32 <= side <= 1024 for side in size) or max(size) > 3 * min(size):
@@ -158,8 +164,8 @@ def _check_arguments(
     shares = list(split_shares)
     if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"split_shares: expected three shares >= 0 (train, val, test) that sum to 1, got {shares}.")
-    if style not in STYLES:
-        raise ValueError(f"style: expected one of {sorted(STYLES)}, got {style!r}.")
+    if domain not in DOMAINS:
+        raise ValueError(f"domain: expected one of {sorted(DOMAINS)}, got {domain!r}.")
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers: expected at least 1 (or None for one per core), got {num_workers}.")
 
@@ -229,21 +235,37 @@ def assign_splits(num_images: int, shares: Sequence[float]) -> np.ndarray:
 def _draw_image(folder: Path, recipe: _Recipe, task: tuple[int, int]) -> _Annotation:
     """Draws image `task[0]` for the split of flag `task[1]` and writes its JPEG."""
     index, split = task
-    sequence = np.random.SeedSequence(recipe.seed, spawn_key=(index,))
-    scene_rng, picture_rng = (np.random.default_rng(child) for child in sequence.spawn(2))
+    domain = DOMAINS[recipe.domain]
+    image_id = domain.first_image_id + index
+    # The domains draw from one seed at different places: no scene occurs in both.
+    sequence = np.random.SeedSequence(recipe.seed, spawn_key=(image_id - FIRST_IMAGE_ID,))
+    scene_rng, picture_rng, noise_rng = (np.random.default_rng(child) for child in sequence.spawn(3))
+    scene = _compose(scene_rng, recipe, split)
+    image, boxes = domain.render(picture_rng, scene, recipe.width, recipe.height)
+    least, greatest = domain.jpeg_quality
+    image.save(folder / f"{image_id}.jpg", quality=int(picture_rng.integers(least, greatest + 1)))
+    annotation = _annotation(scene, boxes)
+    return _with_noise(noise_rng, annotation, recipe) if SPLITS[split] in recipe.noise.splits else annotation
+
+
+def _compose(rng: np.random.Generator, recipe: _Recipe, split: int) -> Scene:
     side = min(recipe.width, recipe.height)
-    scene = compose_scene(
-        scene_rng,
-        recipe.width / side,
-        recipe.height / side,
-        recipe.complexity,
-        allow_held_out=split == SPLIT_FLAGS["test"],
+    forbidden = frozenset() if split == TEST_FLAG else recipe.distribution.held_out
+    return compose_scene(
+        rng, recipe.width / side, recipe.height / side, recipe.complexity, forbidden, recipe.predicate_weights
     )
-    image, boxes = render_scene(picture_rng, scene, recipe.width, recipe.height, STYLES[recipe.style])
-    image.save(folder / f"{FIRST_IMAGE_ID + index}.jpg", quality=JPEG_QUALITY)
+
+
+def _annotation(scene: Scene, boxes: np.ndarray) -> _Annotation:
     labels = np.array([_OBJECT_INDEX[thing.label] for thing in scene.objects], np.int64)
     relations = [(subject, object_, _PREDICATE_INDEX[name]) for subject, object_, name in scene.relations]
     return _Annotation(boxes, labels, _attribute_rows(scene), np.array(relations, np.int64).reshape(-1, 3))
+
+
+def _with_noise(rng: np.random.Generator, annotation: _Annotation, recipe: _Recipe) -> _Annotation:
+    relations = recipe.noise.noisy_relations(rng, annotation.relations)
+    boxes = recipe.noise.noisy_boxes(rng, annotation.boxes, recipe.width, recipe.height)
+    return replace(annotation, boxes=boxes, relations=relations)
 
 
 def _attribute_rows(scene: Scene) -> np.ndarray:
@@ -354,6 +376,7 @@ def _provenance(recipe: _Recipe, num_images: int) -> dict:
 
 
 def _image_sizes(recipe: _Recipe, files: GenomeFiles, num_images: int) -> list[dict]:
+    first_image_id = DOMAINS[recipe.domain].first_image_id
     return [
         {
             "image_id": image_id,
@@ -363,5 +386,5 @@ def _image_sizes(recipe: _Recipe, files: GenomeFiles, num_images: int) -> list[d
             "flickr_id": None,
             "url": f"{files.images}/{image_id}.jpg",
         }
-        for image_id in range(FIRST_IMAGE_ID, FIRST_IMAGE_ID + num_images)
+        for image_id in range(first_image_id, first_image_id + num_images)
     ]

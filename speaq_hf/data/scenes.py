@@ -7,15 +7,16 @@ placement that is ambiguous, or brings a relation the table does not know, is dr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
 
-from .affordances import AFFORDANCES, GROUPS, held_out_triplets
+from .affordances import AFFORDANCES, GROUPS, Triplet
 from .drawing import Bounds, Point, Pose
 from .scene_objects import AIR, GROUND, HELD_UP, Scene, SceneObject
+from .scene_preferences import SETTING_SHARES, Preferences, preferences
 from .scene_rules import (
     ABOVE_GAP,
     CLEAR_GAP,
@@ -85,23 +86,6 @@ class SceneComplexity:
             )
 
 
-_LIVING = dict.fromkeys((*GROUPS["person"], *GROUPS["pet"]), 1.0)
-_OUTDOORS = {**_LIVING, "horse": 2.0, "elephant": 1.6, "bike": 1.6, "car": 1.6, "tree": 2.2, "house": 0.8, "bench": 1.6,
-             "box": 0.8, "table": 0.6, "chair": 0.4, "bag": 0.2, "hat": 0.2}  # fmt: skip
-
-# What can stand on the ground of a setting, with the weight of starting a group with it.
-SETTINGS: dict[str, dict[str, float]] = {
-    "room": {**_LIVING, "table": 3.0, "chair": 2.0, "bed": 4.0, "box": 1.4, "lamp": 0.4, "bag": 0.2},
-    "grass": _OUTDOORS,
-    "snow": {**_OUTDOORS, "elephant": 0.0},
-    "beach": {**_OUTDOORS, "boat": 7.0, "car": 0.4, "bike": 0.6},
-    "street": {**_OUTDOORS, "bike": 3.0, "car": 2.5, "boat": 0.0, "house": 0.0, "table": 0.0, "chair": 0.0, "bench": 0.0,
-               "tree": 0.0},
-}  # fmt: skip
-_SETTING_SHARES = {"room": 0.32, "grass": 0.24, "snow": 0.1, "beach": 0.16, "street": 0.18}
-_CARRIED = ("hat", "cup", "bag", "box", "umbrella", "flag", "kite", "lamp", "bird", "plane")
-
-
 @dataclass(frozen=True)
 class Contact:
     """How two objects are joined.
@@ -149,28 +133,18 @@ def _weighted(rng: np.random.Generator, weights: dict):
     return key
 
 
-@cache
-def _partners(setting: str, label: str) -> dict[tuple[str, str], float]:
-    """Pairs (subject, object) with `label` that can be put together in a setting, and their weights."""
-    present = SETTINGS[setting]
-    outdoors = ("kite", "plane", "flag")
-    weights = {}
-    for pair, affordance in AFFORDANCES.items():
-        other = pair[1] if pair[0] == label else pair[0]
-        possible = present.get(other, 0) > 0 or (other in _CARRIED and not (setting == "room" and other in outdoors))
-        if label in pair and possible and affordance.weight > 0:
-            weights[pair] = affordance.weight
-    return weights
-
-
 class SceneComposer:
     """Builds one scene, an object at a time; a placement that breaks a rule is dropped and another one tried."""
 
     def __init__(
-        self, rng: np.random.Generator, scene: Scene, complexity: SceneComplexity, forbidden: frozenset, related: bool
+        self,
+        rng: np.random.Generator,
+        scene: Scene,
+        complexity: SceneComplexity,
+        preferences: Preferences,
+        related: bool = True,
     ):
-        self.rng, self.scene, self.forbidden = rng, scene, forbidden
-        self.usual_boost = complexity.usual_boost
+        self.rng, self.scene, self.preferences = rng, scene, preferences
         self.max_relations = complexity.max_relations if related else 0
         self.zoom = rng.uniform(complexity.min_zoom, complexity.max_zoom)
         if scene.setting == "street":
@@ -210,12 +184,15 @@ class SceneComposer:
         else:
             return Pose()
         if self.scene.setting == "street":
-            bodies = {body: on_street.predicates.get(predicate, 0) for body, predicate in POSTURES.items()}
+            bodies = {
+                body: on_street.predicates.get(predicate, 0) * self.preferences.weight(predicate)
+                for body, predicate in POSTURES.items()
+            }
         return Pose(_weighted(self.rng, bodies))
 
     def add_group(self) -> bool:
         """Puts something on the ground, clear of what is there."""
-        label = _weighted(self.rng, SETTINGS[self.scene.setting])
+        label = _weighted(self.rng, self.preferences.starters[self.scene.setting])
         x = self.rng.uniform(0.08, self.scene.width - 0.08)
         thing = self._new(label, self._free_pose(label), (x, self._ground_y()))
         left, _, right, _ = thing.box
@@ -228,14 +205,12 @@ class SceneComposer:
         """Joins a new object to one that is there, or puts it beside, behind, in front of or above it."""
         index = self._choose_partner()
         known = self.objects[index]
-        pairs = _partners(self.scene.setting, known.label)
+        pairs = self.preferences.partners[self.scene.setting, known.label]
         if not pairs:
             return False
         pair = _weighted(self.rng, pairs)
-        weights = dict(AFFORDANCES[pair].predicates)
-        weights[next(iter(weights))] *= self.usual_boost
-        predicate = _weighted(self.rng, weights)
-        if (pair[0], predicate, pair[1]) in self.forbidden:
+        predicate = _weighted(self.rng, self.preferences.predicates[pair])
+        if (pair[0], predicate, pair[1]) in self.preferences.forbidden:
             return False
         label, adds_subject = (pair[0], True) if pair[1] == known.label else (pair[1], False)
         return any(self._place(label, index, predicate, adds_subject) for _ in range(PLACEMENTS))
@@ -358,8 +333,9 @@ class SceneComposer:
             return False
         if not self._are_allowed(objects, relations):
             return False
-        chance = len(relations) - len(self.scene.relations) - (2 if self.scene.setting == "street" else 1)
-        if chance > 0 and self.rng.random() > CHANCE_RELATIONS:
+        new = [name for *_, name in relations[len(self.scene.relations) :]]
+        intended = 2 if self.scene.setting == "street" else 1
+        if len(new) > intended and self.rng.random() > CHANCE_RELATIONS * self.preferences.chance(new):
             return False
         self.scene.objects, self.scene.relations = objects, relations
         return True
@@ -373,7 +349,7 @@ class SceneComposer:
             affordance = AFFORDANCES.get(pair)
             if affordance is None or predicate not in affordance.predicates:
                 return False
-            if (pair[0], predicate, pair[1]) in self.forbidden:
+            if (pair[0], predicate, pair[1]) in self.preferences.forbidden:
                 return False
         return len(relations) <= self.max_relations
 
@@ -411,7 +387,8 @@ def compose_scene(
     width: float = 1.0,
     height: float = 1.0,
     complexity: SceneComplexity | None = None,
-    allow_held_out: bool = False,
+    forbidden: frozenset[Triplet] = frozenset(),
+    predicate_weights: Mapping[str, float] | None = None,
 ) -> Scene:
     """Draws one scene.
 
@@ -420,22 +397,23 @@ def compose_scene(
         width: Picture width in units of the shorter side (at least 1).
         height: Picture height, same unit (at least 1).
         complexity: How crowded it is; default `SceneComplexity()`.
-        allow_held_out: Whether triplets of `held_out_triplets` may occur (test images only).
+        forbidden: Triplets that may not occur, see `affordances.held_out_triplets`.
+        predicate_weights: How much more often than usual the named predicates are tried; default 1 for all.
 
     Returns:
         The scene; with probability `complexity.empty_share` one without relations.
     """
     complexity = complexity or SceneComplexity()
-    forbidden = frozenset() if allow_held_out else held_out_triplets()
+    tables = preferences(complexity.usual_boost, forbidden, tuple((predicate_weights or {}).items()))
     if rng.random() < complexity.empty_share:
-        settings = {name: share for name, share in _SETTING_SHARES.items() if name != "street"}
+        settings = {name: share for name, share in SETTING_SHARES.items() if name != "street"}
         scene = Scene(width, height, _weighted(rng, settings))
-        _compose_unrelated(SceneComposer(rng, scene, complexity, forbidden, related=False))
+        _compose_unrelated(SceneComposer(rng, scene, complexity, tables, related=False))
         return scene
     while True:
-        scene = Scene(width, height, _weighted(rng, _SETTING_SHARES))
+        scene = Scene(width, height, _weighted(rng, tables.settings))
         wanted = int(rng.integers(complexity.min_objects, complexity.max_objects + 1))
-        _compose_related(SceneComposer(rng, scene, complexity, forbidden, related=True), wanted)
+        _compose_related(SceneComposer(rng, scene, complexity, tables), wanted)
         _without_isolated(rng, scene, keep=0.15)
         enough = len(scene.objects) >= complexity.min_objects and len(scene.relations) >= complexity.min_relations
         if enough:
