@@ -51,6 +51,9 @@ class DataArguments:
     num_validation_images: int | None = _described(
         None, "Use the first so many training images for validation instead of the format's rule."
     )
+    flagged_validation: bool = _described(
+        False, "Use the images that the file flags as validation, instead of the format's rule."
+    )
     filter_non_overlap: bool = _described(False, "Leave out training relations between boxes that do not overlap.")
     synthetic_root: str | None = _described(None, "Folder of a synthetic set to mix in; see ratios and loss_weights.")
     ratios: dict[str, float | int] = _described({"real": 0.7, "synthetic": 0.3}, "Share of each source in a batch.")
@@ -74,6 +77,8 @@ class DataArguments:
         _require("data", self.root is not None, "root is not set: pass --data.root DIR, the folder of the data set.")
         for name in ("test_short_edge", "longest_edge"):
             _require("data", getattr(self, name) >= 1, f"{name} must be at least 1 pixel, got {getattr(self, name)}.")
+        both = self.flagged_validation and self.num_validation_images is not None
+        _require("data", not both, "flagged_validation and data.num_validation_images exclude each other: set one.")
         _require("data", self.num_workers >= 0, f"num_workers must be at least 0, got {self.num_workers}.")
 
 

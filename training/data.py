@@ -124,6 +124,8 @@ def load_split(arguments: DataArguments, split: str) -> Dataset:
     """Load one split of `data.root`."""
     root = _existing_folder(arguments.root, "data.root")
     options = {name: getattr(arguments, name) for name in _FILE_FIELDS if getattr(arguments, name) is not None}
+    if arguments.flagged_validation:
+        options["num_validation_images"] = None
     load = LOADERS[resolve_format(root, arguments.format)]
     return load(root, split, filter_non_overlap=arguments.filter_non_overlap, **options)
 
