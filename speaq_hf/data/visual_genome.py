@@ -390,7 +390,7 @@ def _integers(
     if array.size and max(int(array.max()), -int(array.min())) > _MAX_INTEGER:
         row = np.flatnonzero(((array > _MAX_INTEGER) | (array < -_MAX_INTEGER)).any(axis=1))[0]
         raise ValueError(f"{file}, row {row} of '{name}': {array[row].tolist()} is beyond ±{_MAX_INTEGER}")
-    return array.astype(np.int64)
+    return array.astype(np.int64, copy=False)
 
 
 def _read_span(arrays: Mapping[str, np.ndarray], file: Path, kind: str, num_images: int, num_rows: int) -> _Span:
