@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from transformers import DetrImageProcessorPil
 
 from speaq_hf import SpeaQImageProcessorPil
+from speaq_hf.data import object_names
 
 from .arguments import RunArguments
 from .data import TrainingData
@@ -36,7 +37,7 @@ class DetectionTask:
 
     def __init__(self, arguments: RunArguments, data: TrainingData) -> None:
         self.arguments, self.data = arguments, data
-        id2label = data.config_fields()["id2label"]
+        id2label = dict(enumerate(object_names(data.train)))
         self.sizes = build_sizes(arguments.model, id2label)
         size = {"shortest_edge": arguments.data.test_short_edge, "longest_edge": arguments.data.longest_edge}
         self.processor = SpeaQImageProcessorPil(id2label=id2label, size=size)
