@@ -7,7 +7,7 @@ the model where those are read.
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 
 def _described(default: Any, text: str) -> Any:
@@ -34,6 +34,22 @@ class ModelArguments:
     def __post_init__(self) -> None:
         both = self.pretrained is not None and self.detr is not None
         _require("model", not both, "pretrained and model.detr exclude each other: set one of them.")
+
+
+@dataclass
+class DetectorArguments:
+    """Section `model` of a detector. It takes the fields of `SpeaQConfig` that describe a detector too: those of the
+    backbone, the transformer's sizes and rates, and `num_object_queries`; they are kept in `config`."""
+
+    backbone: str | None = _described(
+        None,
+        "Folder or Hub name of a trained image classifier whose backbone to start from, e.g. microsoft/resnet-101.",
+    )
+    config: dict[str, Any] = _described({}, "Fields that differ from SpeaQConfig's defaults.")
+
+    def __post_init__(self) -> None:
+        both = self.backbone is not None and "backbone_config" in self.config
+        _require("model", not both, "backbone and model.backbone_config exclude each other: set one of them.")
 
 
 @dataclass
@@ -139,21 +155,34 @@ class EvaluationArguments:
     batch_size: int = _described(8, "Images per process and forward pass.")
     best_metric: str = _described("R@50", "The model with the highest value of it is kept in output_dir/best.")
 
+    metrics: ClassVar[tuple[str, ...]] = tuple(
+        f"{name}@{k}" for name in ("R", "ng-R", "mR", "F", "zR") for k in (20, 50, 100)
+    )
+
     def __post_init__(self) -> None:
         _require("evaluation", self.steps >= 0, f"steps must be at least 0, got {self.steps}.")
         _require("evaluation", self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}.")
         enough = self.max_images is None or self.max_images >= 1
         _require("evaluation", enough, f"max_images must be at least 1 or null, got {self.max_images}.")
-        names = [f"{name}@{k}" for name in ("R", "ng-R", "mR", "F", "zR") for k in (20, 50, 100)]
-        known = self.best_metric in names
-        _require("evaluation", known, f"best_metric must be one of {', '.join(names)}; got {self.best_metric!r}.")
+        known = self.best_metric in self.metrics
+        expected = ", ".join(self.metrics)
+        _require("evaluation", known, f"best_metric must be one of {expected}; got {self.best_metric!r}.")
+
+
+@dataclass
+class DetectionArguments(EvaluationArguments):
+    """Section `evaluation` of a detector: recall of the annotated objects on the validation split while training."""
+
+    best_metric: str = _described("recall@50", "The detector with the highest value of it is kept in output_dir/best.")
+
+    metrics: ClassVar[tuple[str, ...]] = ("recall@10", "recall@50", "recall@100")
 
 
 @dataclass
 class RunArguments:
     """All sections."""
 
-    model: ModelArguments
+    model: ModelArguments | DetectorArguments
     data: DataArguments
     training: TrainingArguments
     evaluation: EvaluationArguments

@@ -15,8 +15,17 @@ from huggingface_hub.dataclasses import type_validator
 from transformers import HfArgumentParser
 
 from speaq_hf import SpeaQConfig
+from speaq_hf.models.speaq.detr_weights_speaq import SHARED_FIELDS
 
-from .arguments import DataArguments, EvaluationArguments, ModelArguments, RunArguments, TrainingArguments
+from .arguments import (
+    DataArguments,
+    DetectionArguments,
+    DetectorArguments,
+    EvaluationArguments,
+    ModelArguments,
+    RunArguments,
+    TrainingArguments,
+)
 
 
 SECTIONS = {
@@ -25,8 +34,20 @@ SECTIONS = {
     "training": TrainingArguments,
     "evaluation": EvaluationArguments,
 }
+DETECTOR_SECTIONS = SECTIONS | {"model": DetectorArguments, "evaluation": DetectionArguments}
 # Fields of the model's configuration that come from the data set.
 _VOCABULARY_FIELDS = {"id2label", "label2id", "id2predicate", "predicate2id"}
+# Fields of the configuration that the section `model` takes next to its own.
+_CONFIG_FIELDS = {
+    ModelArguments: {field.name for field in dataclasses.fields(SpeaQConfig)} - _VOCABULARY_FIELDS,
+    DetectorArguments: {
+        *SHARED_FIELDS,
+        "backbone_config",
+        "freeze_backbone_stages",
+        "freeze_batch_norm",
+        "num_object_queries",
+    },
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -38,12 +59,15 @@ _Loader.add_implicit_resolver(
 )
 
 
-def parse_run(config: str | Path, overrides: Sequence[str] = ()) -> RunArguments:
+def parse_run(
+    config: str | Path, overrides: Sequence[str] = (), sections: Mapping[str, type] = SECTIONS
+) -> RunArguments:
     """Read the arguments of a training run.
 
     Args:
         config: YAML file with the sections `model`, `data`, `training` and `evaluation`, each of them optional.
         overrides: Command line words `--section.field value` or `--section.field=value`; values are YAML.
+        sections: The class of each section; those of `train.py`, or `DETECTOR_SECTIONS`.
 
     Returns:
         The arguments, checked.
@@ -52,17 +76,17 @@ def parse_run(config: str | Path, overrides: Sequence[str] = ()) -> RunArguments
         FileNotFoundError: There is no such file.
         ValueError: A section or field is unknown, or a value has the wrong type or is out of range.
     """
-    sections = _read_yaml(Path(config))
+    content = _read_yaml(Path(config))
     for name, value in _split_overrides(overrides):
-        _set(sections, name, value)
-    _check_names(sections, SECTIONS, "section")
-    return RunArguments(**{name: _parse_section(name, sections.get(name) or {}) for name in SECTIONS})
+        _set(content, name, value)
+    _check_names(content, sections, "section")
+    return RunArguments(**{name: _parse_section(name, cls, content.get(name) or {}) for name, cls in sections.items()})
 
 
-def describe_options() -> str:
+def describe_options(sections: Mapping[str, type] = SECTIONS) -> str:
     """Every option of every section with its meaning, for `--help`."""
     lines = []
-    for name, section in SECTIONS.items():
+    for name, section in sections.items():
         lines.append(f"\n{section.__doc__}")
         for option in dataclasses.fields(section):
             lines.append(f"  --{name}.{option.name}: {option.metadata['help']}")
@@ -119,12 +143,11 @@ def _set(sections: dict[str, Any], name: str, value: Any) -> None:
     sections[last] = value
 
 
-def _parse_section(name: str, values: Any) -> Any:
+def _parse_section(name: str, section: type, values: Any) -> Any:
     if not isinstance(values, dict):
         raise ValueError(f"Section {name} must hold fields, got {values!r}.")
-    section = SECTIONS[name]
-    if name == "model":
-        values = _separate_model_config(values)
+    if section in _CONFIG_FIELDS:
+        values = _separate_model_config(section, values)
     hints = typing.get_type_hints(section)
     _check_names(values, hints, f"field of section {name}")
     values = {key: _widen(value, hints[key]) for key, value in values.items()}
@@ -136,11 +159,10 @@ def _parse_section(name: str, values: Any) -> Any:
     return HfArgumentParser(section).parse_dict(values)[0]
 
 
-def _separate_model_config(values: Mapping[str, Any]) -> dict[str, Any]:
+def _separate_model_config(section: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Own options of the section, and under `config` the fields of `SpeaQConfig`."""
-    options = {field.name for field in dataclasses.fields(ModelArguments)} - {"config"}
-    fields = {field.name for field in dataclasses.fields(SpeaQConfig)} - _VOCABULARY_FIELDS
-    _check_names(values, options | fields, "field of section model")
+    options = {field.name for field in dataclasses.fields(section)} - {"config"}
+    _check_names(values, options | _CONFIG_FIELDS[section], "field of section model")
     own = {name: value for name, value in values.items() if name in options}
     return own | {"config": {name: value for name, value in values.items() if name not in options}}
 

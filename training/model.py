@@ -40,14 +40,14 @@ def build_config(arguments: ModelArguments, data_fields: dict[str, Any]) -> Spea
 def build_model(arguments: ModelArguments, config: SpeaQConfig) -> SpeaQForSceneGraphGeneration:
     """The model, with new weights or those that the section `model` names."""
     if arguments.pretrained is not None:
-        with _naming("model.pretrained", arguments.pretrained):
+        with naming("model.pretrained", arguments.pretrained):
             # Training keeps its weights in full precision, whatever the checkpoint was saved in.
             model = SpeaQForSceneGraphGeneration.from_pretrained(
                 arguments.pretrained, config=config, dtype=torch.float32
             )
         return _checked(model, f"model.pretrained: {arguments.pretrained}")
     if arguments.detr is not None:
-        with _naming("model.detr", arguments.detr):
+        with naming("model.detr", arguments.detr):
             detr = DetrForObjectDetection.from_pretrained(arguments.detr)
         return _checked(SpeaQForSceneGraphGeneration.from_detr(detr, config=config), f"model.detr: {arguments.detr}")
     if config.freeze_batch_norm:
@@ -72,7 +72,7 @@ def _pretrained_config(path: str, data_fields: dict[str, Any], changes: dict[str
 
     The classes are weighed by the new data's counts. The query groups stay: the queries have specialised in them.
     """
-    with _naming("model.pretrained", path):
+    with naming("model.pretrained", path):
         saved = SpeaQConfig.from_pretrained(path)
     for name in ("id2label", "id2predicate"):
         if getattr(saved, name) != data_fields[name]:
@@ -89,7 +89,7 @@ def _checked(model: SpeaQForSceneGraphGeneration, source: str) -> SpeaQForSceneG
 
 
 @contextmanager
-def _naming(option: str, path: str) -> Iterator[None]:
+def naming(option: str, path: str) -> Iterator[None]:
     """Errors of loading say which option asked for what."""
     try:
         yield

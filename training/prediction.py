@@ -1,9 +1,9 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
-"""Scene graphs of the images of a data set, beside what is annotated, and their recall; over several processes."""
+"""What a model predicts for the images of a data set, beside what is annotated, and its recall; over several processes."""
 
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,19 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from datasets import Dataset
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
+from transformers.image_transforms import center_to_corners_format
 
 from speaq_hf import SceneGraph
 from speaq_hf.data import SceneGraphCollator, SceneGraphTransform
 from speaq_hf.data.images import UnreadableImageError, read_image, undecoded
 from speaq_hf.metrics import SceneGraphRecall
+
+from .arguments import RunArguments
+from .object_recall import ObjectRecall
 
 
 logger = logging.getLogger(__name__)
@@ -41,14 +45,22 @@ class LoadingOptions:
     max_images: int | None = None
     skip_unreadable: bool = False
 
+    @classmethod
+    def from_arguments(cls, arguments: RunArguments) -> "LoadingOptions":
+        """How the validation split is read while training."""
+        data, evaluation = arguments.data, arguments.evaluation
+        skip = data.unreadable_images == "replace"
+        return cls(evaluation.batch_size, data.num_workers, evaluation.max_images, skip)
+
 
 def evaluate_recall(
     model: nn.Module,
     processor: BaseImageProcessor,
     dataset: Dataset,
-    metric: SceneGraphRecall,
+    metric: SceneGraphRecall | ObjectRecall,
     accelerator: Accelerator,
     options: LoadingOptions,
+    predict: Callable[..., Iterator[tuple[list[Any], list[dict[str, Any]]]]] | None = None,
 ) -> dict[str, Any]:
     """Recall of a model on a data set. Every process takes its share of the images and returns the whole result.
 
@@ -59,6 +71,7 @@ def evaluate_recall(
         metric: An empty metric with the wanted settings.
         accelerator: Tells which share of the images is this process's.
         options: How the images are read.
+        predict: `predict_scene_graphs`, which is what None means, or `predict_objects`, as the metric needs.
 
     Returns:
         What `metric.compute()` says about all images.
@@ -66,15 +79,16 @@ def evaluate_recall(
     if options.max_images is not None:
         dataset = dataset.select(range(min(options.max_images, len(dataset))))
     share = dataset.select(range(accelerator.process_index, len(dataset), accelerator.num_processes))
-    batches = predict_scene_graphs(model, processor, share, accelerator, options)
+    batches = (predict or predict_scene_graphs)(model, processor, share, accelerator, options)
     total = -(-len(share) // options.batch_size)
-    for graphs, references in tqdm(batches, "Evaluating", total, leave=False, disable=not accelerator.is_main_process):
-        metric.add_batch(graphs, references)
+    for predictions, references in tqdm(
+        batches, "Evaluating", total, leave=False, disable=not accelerator.is_main_process
+    ):
+        metric.add_batch(predictions, references)
     # Tallies of integers: the result does not depend on how the images were shared out.
-    return functools.reduce(SceneGraphRecall.merge, gather_object([metric])).compute()
+    return functools.reduce(type(metric).merge, gather_object([metric])).compute()
 
 
-@torch.inference_mode()
 def predict_scene_graphs(
     model: nn.Module,
     processor: BaseImageProcessor,
@@ -87,6 +101,42 @@ def predict_scene_graphs(
     Yields:
         B graphs, and B references with `boxes` (xyxy pixels), `labels` and `relations` exactly as annotated.
     """
+    for outputs, batch in _run(model, processor, dataset, accelerator, options):
+        # Uncut: without the graph constraint, pairs far down the list compete too.
+        yield processor.post_process_scene_graph(outputs, batch["target_sizes"], top_k=None), batch["references"]
+
+
+def predict_objects(
+    model: nn.Module,
+    processor: BaseImageProcessor,
+    dataset: Dataset,
+    accelerator: Accelerator,
+    options: LoadingOptions,
+) -> Iterator[tuple[list[dict[str, Tensor]], list[dict[str, Any]]]]:
+    """Detect the objects of every row, batch after batch.
+
+    Yields:
+        B dicts with `boxes` `(Q, 4)` (xyxy pixels), `labels` `(Q,)` and `scores` `(Q,)`, one detection for each query; and B
+        references as from `predict_scene_graphs`.
+    """
+    for outputs, batch in _run(model, processor, dataset, accelerator, options):
+        scores, labels = outputs.logits.float().softmax(dim=-1)[..., :-1].max(dim=-1)
+        boxes = center_to_corners_format(outputs.pred_boxes.float())
+        sizes = [(width, height, width, height) for height, width in batch["target_sizes"]]
+        boxes = boxes * torch.tensor(sizes, dtype=torch.float32, device=boxes.device)[:, None]
+        images = zip(boxes.cpu(), labels.cpu(), scores.cpu(), strict=True)
+        yield [dict(zip(("boxes", "labels", "scores"), image, strict=True)) for image in images], batch["references"]
+
+
+@torch.inference_mode()
+def _run(
+    model: nn.Module,
+    processor: BaseImageProcessor,
+    dataset: Dataset,
+    accelerator: Accelerator,
+    options: LoadingOptions,
+) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Outputs of the model and the batch that `EvaluationCollator` made, batch after batch."""
     loader = DataLoader(
         undecoded(dataset),
         batch_size=options.batch_size,
@@ -103,9 +153,7 @@ def predict_scene_graphs(
             pixel_values, pixel_mask = (batch[name].to(accelerator.device) for name in ("pixel_values", "pixel_mask"))
             with accelerator.autocast():
                 outputs = model(pixel_values=pixel_values, pixel_mask=pixel_mask)
-            # Uncut: without the graph constraint, pairs far down the list compete too.
-            graphs = processor.post_process_scene_graph(outputs, batch["target_sizes"], top_k=None)
-            yield graphs, batch["references"]
+            yield outputs, batch
     finally:
         model.train(was_training)
 

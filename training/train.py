@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,28 +27,34 @@ if not __package__:
 from speaq_hf.data.images import UnreadableImageError  # noqa: E402
 from training.arguments import RunArguments, TrainingArguments  # noqa: E402
 from training.checkpoints import CheckpointFolder, resolve_resume  # noqa: E402
-from training.configuration_file import describe_options, parse_run  # noqa: E402
-from training.data import load_training_data  # noqa: E402
+from training.configuration_file import SECTIONS, describe_options, parse_run  # noqa: E402
+from training.data import TrainingData, load_training_data  # noqa: E402
 from training.errors import exit_on_user_error  # noqa: E402
 from training.interruption import TrainingInterrupted  # noqa: E402
-from training.model import build_config, build_model, build_processor  # noqa: E402
+from training.scene_graph_task import SceneGraphTask  # noqa: E402
+from training.task import Task  # noqa: E402
 from training.trainer import Trainer, TrainingDiverged  # noqa: E402
 
 
 logger = logging.getLogger(__name__)
 
 
-def parse_arguments(words: Sequence[str]) -> RunArguments:
+def parse_arguments(
+    words: Sequence[str],
+    sections: Mapping[str, type] = SECTIONS,
+    description: str = "Train a scene graph model.",
+    example: str = "training/configs/speaq_vg.yaml",
+) -> RunArguments:
     """Command line to arguments."""
     parser = argparse.ArgumentParser(
-        description="Train a scene graph model.",
-        epilog=f"Options, in the YAML file or on the command line:\n{describe_options()}",
+        description=description,
+        epilog=f"Options, in the YAML file or on the command line:\n{describe_options(sections)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", required=True, help="YAML file, for example training/configs/speaq_vg.yaml.")
+    parser.add_argument("--config", required=True, help=f"YAML file, for example {example}.")
     known, overrides = parser.parse_known_args(words)
-    return parse_run(known.config, overrides)
+    return parse_run(known.config, overrides, sections)
 
 
 def build_accelerator(options: TrainingArguments) -> Accelerator:
@@ -66,40 +72,52 @@ def build_accelerator(options: TrainingArguments) -> Accelerator:
     return accelerator
 
 
-def build_trainer(arguments: RunArguments) -> Trainer:
+def build_trainer(
+    arguments: RunArguments, build_task: Callable[[RunArguments, TrainingData], Task] = SceneGraphTask
+) -> Trainer:
     """Everything that can go wrong because of the arguments or the files, before any step is taken."""
     options = arguments.training
     checkpoint = _check_output_folder(options)
     data = load_training_data(arguments.data)
-    config = build_config(arguments.model, data.config_fields())
+    task = build_task(arguments, data)
     accelerator = build_accelerator(options)
     set_seed(options.seed)
-    model = build_model(arguments.model, config)
+    model = task.build_model()
     if options.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     if options.channels_last:
         model.to(memory_format=torch.channels_last)
     set_seed(options.seed, device_specific=True)  # processes drop out different units
-    trainer = Trainer(arguments, model, build_processor(arguments.data, config), data, accelerator)
+    trainer = Trainer(arguments, model, task, data, accelerator)
     _prepare_output_folder(arguments, accelerator, checkpoint)
     if checkpoint is not None:
         trainer.resume(checkpoint)
     return trainer
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Run the program."""
+def run(build: Callable[[Sequence[str]], Trainer], words: Sequence[str] | None = None) -> None:
+    """Run a training program.
+
+    Args:
+        build: Makes the trainer from the words of the command line.
+        words: The words; those that the program was started with when missing.
+    """
     logging.basicConfig(level=logging.WARNING if _is_main_process() else logging.ERROR, format="%(message)s")
     logging.getLogger("training").setLevel(logging.INFO if _is_main_process() else logging.ERROR)
     disable_progress_bar()  # transformers shows one for every model that is saved
     with exit_on_user_error():
-        trainer = build_trainer(parse_arguments(sys.argv[1:] if words is None else words))
+        trainer = build(sys.argv[1:] if words is None else words)
     with (
         exit_on_user_error((TrainingDiverged, OSError, UnreadableImageError)),
         exit_on_user_error((TrainingInterrupted,), code=143),
     ):
         trainer.train()
     trainer.accelerator.end_training()
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the program."""
+    run(lambda words: build_trainer(parse_arguments(words)), words)
 
 
 def _is_main_process() -> bool:

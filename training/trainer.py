@@ -12,11 +12,9 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
 from tqdm.auto import tqdm
-from transformers import BaseImageProcessor
 
 from speaq_hf.data import SceneGraphCollator, SceneGraphTransform
 from speaq_hf.data.images import undecoded
-from speaq_hf.metrics import SceneGraphRecall
 
 from .arguments import RunArguments
 from .batches import BatchStream, ProcessBatches
@@ -26,8 +24,8 @@ from .interruption import Interruption, TrainingInterrupted
 from .logs import JsonLinesLog, StepMeter
 from .optimization import build_optimizer, build_scheduler
 from .optimization_step import OptimizationStep, StepResult
-from .prediction import LoadingOptions, evaluate_recall
 from .readable_rows import ReadableRows
+from .task import Task
 
 
 logger = logging.getLogger(__name__)
@@ -46,8 +44,8 @@ class Trainer:
 
     Args:
         arguments: All of them.
-        model: In the state that training starts from.
-        processor: Is saved with the model.
+        model: The task's, in the state that training starts from.
+        task: Measures and saves the model.
         data: What it is trained on.
         accelerator: Devices, processes and number format.
     """
@@ -56,12 +54,12 @@ class Trainer:
         self,
         arguments: RunArguments,
         model: nn.Module,
-        processor: BaseImageProcessor,
+        task: Task,
         data: TrainingData,
         accelerator: Accelerator,
     ) -> None:
         self.arguments, self.options = arguments, arguments.training
-        self.config, self.processor, self.data, self.accelerator = model.config, processor, data, accelerator
+        self.task, self.data, self.accelerator = task, data, accelerator
         self.output_dir = Path(self.options.output_dir)
         self.log = JsonLinesLog(self.output_dir / "log.jsonl")
         self.checkpoints = CheckpointFolder(self.output_dir / "checkpoints")
@@ -113,13 +111,8 @@ class Trainer:
         self.save_model(self.output_dir / "final")
 
     def evaluate(self) -> dict[str, Any]:
-        """SGDet recall on the validation split, with the published protocol. Every process must call it."""
-        options = self.arguments.evaluation
-        metric = SceneGraphRecall(self.config.num_predicates, zero_shot_triplets=self.data.zero_shot_triplets)
-        skip = self.arguments.data.unreadable_images == "replace"
-        loading = LoadingOptions(options.batch_size, self.arguments.data.num_workers, options.max_images, skip)
-        model = self.accelerator.unwrap_model(self.model)
-        return evaluate_recall(model, self.processor, self.data.validation, metric, self.accelerator, loading)
+        """Metrics on the validation split. Every process must call it."""
+        return self.task.evaluate(self.accelerator.unwrap_model(self.model), self.accelerator)
 
     def save_model(self, folder: Path) -> None:
         """Write the model and its processor. Every process must call it."""
@@ -127,8 +120,7 @@ class Trainer:
 
         def write(temporary: Path) -> None:
             if self.accelerator.is_main_process:
-                self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False).save_pretrained(temporary)
-                self.processor.save_pretrained(temporary)
+                self.task.save(self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False), temporary)
 
         write_folder(folder, write, self.accelerator)
 
@@ -148,10 +140,12 @@ class Trainer:
 
     def _build_stream(self) -> BatchStream:
         options, accelerator = self.options, self.accelerator
-        transform = SceneGraphTransform(self.processor, build_augmentation(self.arguments.data), seed=options.seed)
+        transform = SceneGraphTransform(
+            self.task.processor, build_augmentation(self.arguments.data), seed=options.seed
+        )
         sampler = self.data.sampler(options.batch_size, options.seed)
         batches = ProcessBatches(sampler, accelerator.process_index, accelerator.num_processes)
-        collate = SceneGraphCollator(self.processor)
+        collate = SceneGraphCollator(self.task.processor)
         rows = undecoded(self.data.train).with_transform(transform)
         if self.arguments.data.unreadable_images == "replace":
             rows = ReadableRows(rows, self.data.sources)
@@ -210,7 +204,8 @@ class Trainer:
         }
         if isinstance(self.stream.rows, ReadableRows):
             values["unreadable_images"] = self._sum(self.stream.rows.num_unreadable)
-        shown = {"loss": values["loss"], "predicate": values["loss_predicate"], "lr": values["learning_rate"]}
+        main = self.task.main_loss
+        shown = {"loss": values["loss"], main.removeprefix("loss_"): values[main], "lr": values["learning_rate"]}
         bar.set_postfix({name: f"{value:.3g}" for name, value in shown.items()}, refresh=False)
         self._write("train", values)
 

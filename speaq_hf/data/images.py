@@ -7,9 +7,10 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
 from datasets import Image as ImageFeature
-from PIL import Image
+from PIL import Image, ImageOps
 
 
 class UnreadableImageError(ValueError):
@@ -36,9 +37,9 @@ def read_image(row: Mapping[str, Any]) -> Image.Image:
     image = row["image"]
     try:
         if isinstance(image, Image.Image):
-            return image.convert("RGB")
+            return _to_rgb(image)
         with Image.open(image["path"] if image["bytes"] is None else io.BytesIO(image["bytes"])) as opened:
-            return opened.convert("RGB")
+            return _to_rgb(ImageOps.exif_transpose(opened))  # turned as `datasets` and Detectron2 turn it
     # Pillow's decoders raise many kinds of errors on damaged files, also SyntaxError and struct.error.
     except Exception as error:
         file = getattr(image, "filename", None) if isinstance(image, Image.Image) else image["path"]
@@ -46,3 +47,9 @@ def read_image(row: Mapping[str, Any]) -> Image.Image:
             f"image {row.get('image_id')} ({file or 'stored in the dataset'}) cannot be read: {error}; replace the file, or "
             "leave the image out"
         ) from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits, of which `convert` would make white
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257.0).round().astype(np.uint8))
+    return image.convert("RGB")

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,15 @@ from .table_cache import cached_dataset
 
 # Images whose files were corrupt when the HDF5 file was made: listed in image_data.json, without a row in the HDF5 file.
 CORRUPTED_IMAGE_IDS = (1592, 1722, 4616, 4617)
+
+# Next to the boxes, whose name tells their scale.
+_ARRAYS = ("labels", "relationships", "predicates", "split") + tuple(
+    f"img_to_{end}_{kind}" for end in ("first", "last") for kind in ("box", "rel")
+)
+# No compression packs an array better than this; damaged lengths claim more.
+_MAX_EXPANSION = 4096
+# Far beyond any row, class or pixel, and safe to calculate with.
+_MAX_INTEGER = 2**31 - 1
 
 Split = Literal["train", "val", "validation", "test"]
 TRAIN_FLAG, VALIDATION_FLAG, TEST_FLAG = 0, 1, 2
@@ -261,13 +270,10 @@ def _names_in_order(file: Path, content: Any, key: str) -> list[str]:
     index_of = content.get(key) if isinstance(content, dict) else None
     if not isinstance(index_of, dict) or not index_of:
         raise ValueError(f"{file}: expected an object '{key}' of names and 1-based indices, found {type(index_of)}")
-    names = sorted(index_of, key=index_of.get)
-    indices = [index_of[name] for name in names]
-    if indices != list(range(1, len(names) + 1)):
-        raise ValueError(
-            f"{file}: '{key}' must use every index 1..{len(names)} once, found {indices[:5]}…{indices[-1]}"
-        )
-    return names
+    indices = list(index_of.values())
+    if any(type(index) is not int for index in indices) or sorted(indices) != list(range(1, len(indices) + 1)):
+        raise ValueError(f"{file}: '{key}' must use every index 1..{len(indices)} once, found {str(indices)[:80]}")
+    return sorted(index_of, key=index_of.get)
 
 
 def _read_json(file: Path) -> Any:
@@ -275,7 +281,7 @@ def _read_json(file: Path) -> Any:
     try:
         with open(file, encoding="utf-8") as handle:
             return json.load(handle)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file}: not a JSON file ({error}); download or generate it again") from error
 
 
@@ -290,6 +296,8 @@ def _require_file(file: Path) -> None:
 def _read_image_sizes(file: Path, annotations: Path, num_rows: int) -> np.ndarray:
     """Rows (image id, width, height) (images, 3), matching the rows of the HDF5 file."""
     entries = _read_json(file)
+    if not isinstance(entries, list):
+        raise ValueError(f"{file}: expected a list with an entry for each image, found {type(entries)}")
     sizes = np.array([_image_size(file, row, entry) for row, entry in enumerate(entries)], np.int64).reshape(-1, 3)
     if len(sizes) != num_rows:
         sizes = sizes[~np.isin(sizes[:, 0], CORRUPTED_IMAGE_IDS)]
@@ -298,53 +306,97 @@ def _read_image_sizes(file: Path, annotations: Path, num_rows: int) -> np.ndarra
             f"{file} lists {len(entries)} images ({len(sizes)} without the corrupted ids {CORRUPTED_IMAGE_IDS}) but "
             f"'split' in {annotations} has {num_rows} rows; the two files must come from the same data set"
         )
+    order = np.argsort(sizes[:, 0], kind="stable")
+    repeated = order[1:][np.diff(sizes[order, 0]) == 0]
+    if len(repeated):
+        raise ValueError(f"{file}: image_id {sizes[repeated[0], 0]} occurs more than once; every image needs its own")
     return sizes
 
 
 def _image_size(file: Path, row: int, entry: Any) -> tuple[int, int, int]:
     try:
-        image_id, width, height = int(entry["image_id"]), int(entry["width"]), int(entry["height"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{file}, row {row}: expected integers 'image_id', 'width', 'height', got {entry}") from error
-    if width < 1 or height < 1:
-        raise ValueError(f"{file}, row {row}: width and height must be at least 1 pixel, got {width} x {height}")
+        values = [entry[name] for name in ("image_id", "width", "height")]
+        image_id, width, height = (int(value) for value in values)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(_image_size_message(file, row, entry)) from error
+    if [image_id, width, height] != values or not 0 <= image_id < 2**63:
+        raise ValueError(_image_size_message(file, row, entry))
+    if not (1 <= width <= _MAX_INTEGER and 1 <= height <= _MAX_INTEGER):
+        raise ValueError(
+            f"{file}, row {row}: width and height must be in 1..{_MAX_INTEGER} pixels, got {width} x {height}"
+        )
     return image_id, width, height
 
 
+def _image_size_message(file: Path, row: int, entry: Any) -> str:
+    return f"{file}, row {row}: expected integers 'image_id', 'width', 'height', got {str(entry)[:200]}"
+
+
 def _read_graphs(file: Path, box_scale: int) -> _Graphs:
-    _require_file(file)
-    try:
-        handle = h5py.File(file, "r")
-    except OSError as error:
-        raise ValueError(f"{file}: not an HDF5 file, or damaged ({error}); download or generate it again") from error
-    with handle:
-        boxes = _read_array(handle, file, f"boxes_{box_scale}", 4)
-        labels = _read_array(handle, file, "labels", 1, rows=len(boxes))[:, 0]
-        relationships = _read_array(handle, file, "relationships", 2)
-        predicates = _read_array(handle, file, "predicates", 1, rows=len(relationships))[:, 0]
-        split = _read_array(handle, file, "split", 1)[:, 0]
-        box_span = _read_span(handle, file, "box", len(split), len(boxes))
-        relation_span = _read_span(handle, file, "rel", len(split), len(relationships))
+    arrays = _read_arrays(file, [f"boxes_{box_scale}", *_ARRAYS])
+    boxes = _integers(arrays, file, f"boxes_{box_scale}", 4)
+    labels = _integers(arrays, file, "labels", 1, rows=len(boxes))[:, 0]
+    relationships = _integers(arrays, file, "relationships", 2)
+    predicates = _integers(arrays, file, "predicates", 1, rows=len(relationships))[:, 0]
+    split = _integers(arrays, file, "split", 1)[:, 0]
+    box_span = _read_span(arrays, file, "box", len(split), len(boxes))
+    relation_span = _read_span(arrays, file, "rel", len(split), len(relationships))
+    inverted = np.flatnonzero((boxes[:, 2:] < 0).any(axis=1))
+    if len(inverted):
+        row = inverted[0]
+        raise ValueError(
+            f"{file}, row {row} of 'boxes_{box_scale}': expected (cx, cy, width, height), got {boxes[row].tolist()} with "
+            "a negative side"
+        )
     return _Graphs(file, split, box_span, relation_span, boxes, labels, relationships, predicates)
 
 
-def _read_array(handle: h5py.File, file: Path, name: str, columns: int, rows: int | None = None) -> np.ndarray:
+def _read_arrays(file: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Arrays of the HDF5 file as they are."""
+    _require_file(file)
+    try:
+        with h5py.File(file, "r") as handle:
+            present = [str(name) for name in handle]
+            datasets = {name: handle[name] for name in names if isinstance(handle.get(name), h5py.Dataset)}
+            _check_lengths(file, datasets)
+            arrays = {name: np.asarray(dataset[()]) for name, dataset in datasets.items()}
+    # The HDF5 library answers damage with errors of many kinds.
+    except Exception as error:
+        raise ValueError(f"{file}: not an HDF5 file, or damaged ({error}); download or generate it again") from error
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise ValueError(f"{file}: no array '{missing[0]}', the file holds {sorted(present)}; is this a VG-SGG file?")
+    return arrays
+
+
+def _check_lengths(file: Path, datasets: Mapping[str, h5py.Dataset]) -> None:
+    """A damaged length must not fill the memory."""
+    limit = _MAX_EXPANSION * file.stat().st_size
+    for name, dataset in datasets.items():
+        if dataset.nbytes > limit:
+            raise OSError(f"'{name}' of shape {dataset.shape} cannot be in so small a file")
+
+
+def _integers(
+    arrays: Mapping[str, np.ndarray], file: Path, name: str, columns: int, rows: int | None = None
+) -> np.ndarray:
     """The integer array `name` as (rows, columns) int64; a flat array counts as one column."""
-    if not isinstance(handle.get(name), h5py.Dataset):
-        raise ValueError(f"{file}: no array '{name}', the file holds {sorted(handle)}; is this a VG-SGG file?")
-    array = handle[name][()]
+    array = arrays[name]
     if array.ndim == 1:
         array = array[:, None]
     if array.shape[1:] != (columns,) or array.dtype.kind not in "iu" or rows not in (None, len(array)):
         expected = f"({'rows' if rows is None else rows}, {columns})"
         raise ValueError(f"{file}: expected '{name}' to be integers {expected}, got {array.dtype} {array.shape}")
-    return array.astype(np.int64)
+    if array.size and max(int(array.max()), -int(array.min())) > _MAX_INTEGER:
+        row = np.flatnonzero(((array > _MAX_INTEGER) | (array < -_MAX_INTEGER)).any(axis=1))[0]
+        raise ValueError(f"{file}, row {row} of '{name}': {array[row].tolist()} is beyond ±{_MAX_INTEGER}")
+    return array.astype(np.int64, copy=False)
 
 
-def _read_span(handle: h5py.File, file: Path, kind: str, num_images: int, num_rows: int) -> _Span:
+def _read_span(arrays: Mapping[str, np.ndarray], file: Path, kind: str, num_images: int, num_rows: int) -> _Span:
     first_name, last_name = f"img_to_first_{kind}", f"img_to_last_{kind}"
-    first = _read_array(handle, file, first_name, 1, num_images)[:, 0]
-    last = _read_array(handle, file, last_name, 1, num_images)[:, 0]
+    first = _integers(arrays, file, first_name, 1, num_images)[:, 0]
+    last = _integers(arrays, file, last_name, 1, num_images)[:, 0]
     empty = (first == -1) & (last == -1)
     bad = np.flatnonzero(~empty & ((first < 0) | (last < first) | (last >= num_rows)))
     if len(bad):

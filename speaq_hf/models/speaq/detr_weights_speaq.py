@@ -12,9 +12,10 @@ from transformers import DetrForObjectDetection
 from .configuration_speaq import SpeaQConfig
 
 
-_SHARED_FIELDS = ("d_model", "encoder_layers", "decoder_layers", "encoder_attention_heads", "decoder_attention_heads")
-_SHARED_FIELDS += ("encoder_ffn_dim", "decoder_ffn_dim", "dropout", "attention_dropout", "activation_dropout")
-_SHARED_FIELDS += ("activation_function",)
+# What a detector and the model that starts from it have in common, apart from backbone, queries and classes.
+SHARED_FIELDS = ("d_model", "encoder_layers", "decoder_layers", "encoder_attention_heads", "decoder_attention_heads")
+SHARED_FIELDS += ("encoder_ffn_dim", "decoder_ffn_dim", "dropout", "attention_dropout", "activation_dropout")
+SHARED_FIELDS += ("activation_function",)
 _STREAMS = ("subject", "object", "relation")
 
 # What a detector does not have: the joints of the three decoders and the predicates.
@@ -37,7 +38,7 @@ def config_from_detr(detr: DetrForObjectDetection, **overrides: Any) -> SpeaQCon
         detr: The detector.
         overrides: Any field of [`SpeaQConfig`].
     """
-    fields = {name: getattr(detr.config, name) for name in _SHARED_FIELDS}
+    fields = {name: getattr(detr.config, name) for name in SHARED_FIELDS}
     fields |= {
         "backbone_config": detr.config.backbone_config.to_dict(),
         "num_object_queries": detr.config.num_queries,
@@ -98,7 +99,7 @@ def load_detr_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
 
 
 def _check_sizes(detr: DetrForObjectDetection, config: SpeaQConfig) -> None:
-    names = [name for name in _SHARED_FIELDS if not name.endswith(("dropout", "function"))]
+    names = [name for name in SHARED_FIELDS if not name.endswith(("dropout", "function"))]
     pairs = {name: (getattr(config, name), getattr(detr.config, name)) for name in names}
     pairs["num_object_queries"] = (config.num_object_queries, detr.config.num_queries)
     wrong = [
