@@ -141,8 +141,9 @@ class TrainingArguments:
             _require("training", math.isfinite(value) and value >= 0, f"{name} must not be negative, got {value}.")
         norm = self.max_grad_norm
         _require("training", norm is None or norm > 0, f"max_grad_norm must be positive or null, got {norm}.")
-        increasing = self.milestones == sorted(set(self.milestones))
-        _require("training", increasing, f"milestones must increase, got {self.milestones}.")
+        increasing = self.milestones == sorted(set(self.milestones)) and min(self.milestones, default=1) >= 1
+        _require("training", increasing, f"milestones must be at least 1 and increase, got {self.milestones}.")
+        _require("training", self.decay <= 1, f"decay must be at most 1, got {self.decay}.")
         _require("training", self.warmup_ratio < 1, f"warmup_ratio must be below 1, got {self.warmup_ratio}.")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 from huggingface_hub.dataclasses import type_validator
-from transformers import HfArgumentParser
+from transformers import CONFIG_MAPPING, HfArgumentParser
 
 from speaq_hf import SpeaQConfig
 from speaq_hf.models.speaq.detr_weights_speaq import SHARED_FIELDS
@@ -163,8 +163,27 @@ def _separate_model_config(section: type, values: Mapping[str, Any]) -> dict[str
     """Own options of the section, and under `config` the fields of `SpeaQConfig`."""
     options = {field.name for field in dataclasses.fields(section)} - {"config"}
     _check_names(values, options | _CONFIG_FIELDS[section], "field of section model")
+    _check_backbone(values.get("backbone_config"))
     own = {name: value for name, value in values.items() if name in options}
     return own | {"config": {name: value for name, value in values.items() if name not in options}}
+
+
+def _check_backbone(fields: Any) -> None:
+    """A misspelt field would otherwise be kept as an attribute nobody reads, and another network trained."""
+    if fields is None:
+        return
+    if not isinstance(fields, dict):
+        raise ValueError(f"model.backbone_config must hold fields, got {fields!r}.")
+    model_type = fields.get("model_type", "resnet")
+    _check_names([model_type], CONFIG_MAPPING.keys(), "model_type", "model.backbone_config: ")
+    config_class = CONFIG_MAPPING[model_type]
+    known = {field.name for field in dataclasses.fields(config_class)} | config_class.attribute_map.keys()
+    _check_names(
+        fields,
+        known | {"model_type", "out_features", "out_indices"},
+        f"field of a {model_type} backbone",
+        "model.backbone_config: ",
+    )
 
 
 def _widen(value: Any, hint: Any) -> Any:

@@ -2,13 +2,18 @@
 """Optimizer and learning-rate schedule."""
 
 import bisect
+import logging
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from .arguments import TrainingArguments
+
+
+logger = logging.getLogger(__name__)
 
 
 def build_optimizer(model: nn.Module, arguments: TrainingArguments) -> torch.optim.AdamW:
@@ -48,3 +53,26 @@ def build_scheduler(optimizer: torch.optim.Optimizer, arguments: TrainingArgumen
     """The schedule; call its `step` once per optimizer step. Accelerate must not prepare it: it would then take as many
     steps as there are processes."""
     return LambdaLR(optimizer, lambda step: learning_rate_factor(step, arguments))
+
+
+def restore_options(
+    optimizer: torch.optim.Optimizer, scheduler: LambdaLR, base_rates: Sequence[float], arguments: TrainingArguments
+) -> None:
+    """Give a loaded optimizer the learning rates and weight decay that this run asks for, instead of the saved ones.
+
+    Args:
+        optimizer: With loaded state.
+        scheduler: With loaded state; its step decides how far the schedule is.
+        base_rates: Learning rate of each parameter group before the schedule.
+        arguments: `weight_decay`, and what the schedule depends on.
+    """
+    scheduler.base_lrs = list(base_rates)
+    factor = learning_rate_factor(scheduler.last_epoch, arguments)
+    for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
+        if group["initial_lr"] != rate or group["weight_decay"] != arguments.weight_decay:
+            logger.warning(
+                "Resuming with learning rate %g and weight decay %g; the checkpoint was made with %g and %g.",
+                rate, arguments.weight_decay, group["initial_lr"], group["weight_decay"],
+            )  # fmt: skip
+        group |= {"lr": rate * factor, "initial_lr": rate, "weight_decay": arguments.weight_decay}
+    scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]

@@ -5,16 +5,15 @@ accelerate launch training/train.py --config training/configs/tiny.yaml [--train
 """
 
 import argparse
+import contextlib
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration, set_seed
 from transformers.utils.logging import disable_progress_bar
@@ -26,11 +25,11 @@ if not __package__:
 
 from speaq_hf.data.images import UnreadableImageError  # noqa: E402
 from training.arguments import RunArguments, TrainingArguments  # noqa: E402
-from training.checkpoints import CheckpointFolder, resolve_resume  # noqa: E402
 from training.configuration_file import SECTIONS, describe_options, parse_run  # noqa: E402
 from training.data import TrainingData, load_training_data  # noqa: E402
 from training.errors import exit_on_user_error  # noqa: E402
 from training.interruption import TrainingInterrupted  # noqa: E402
+from training.run_folder import RunFolder  # noqa: E402
 from training.scene_graph_task import SceneGraphTask  # noqa: E402
 from training.task import Task  # noqa: E402
 from training.trainer import Trainer, TrainingDiverged  # noqa: E402
@@ -77,7 +76,7 @@ def build_trainer(
 ) -> Trainer:
     """Everything that can go wrong because of the arguments or the files, before any step is taken."""
     options = arguments.training
-    checkpoint = _check_output_folder(options)
+    folder = RunFolder(options)
     data = load_training_data(arguments.data)
     task = build_task(arguments, data)
     accelerator = build_accelerator(options)
@@ -88,10 +87,15 @@ def build_trainer(
     if options.channels_last:
         model.to(memory_format=torch.channels_last)
     set_seed(options.seed, device_specific=True)  # processes drop out different units
-    trainer = Trainer(arguments, model, task, data, accelerator)
-    _prepare_output_folder(arguments, accelerator, checkpoint)
-    if checkpoint is not None:
-        trainer.resume(checkpoint)
+    trainer = Trainer(arguments, model, task, data, accelerator, folder)
+    if accelerator.is_main_process:
+        folder.open()
+    accelerator.wait_for_everyone()
+    if folder.checkpoint is not None:
+        trainer.resume(folder.checkpoint)
+    if accelerator.is_main_process:
+        folder.write_arguments(arguments)
+    accelerator.init_trackers("tracker", _flat(arguments.to_dict()))
     return trainer
 
 
@@ -108,6 +112,7 @@ def run(build: Callable[[Sequence[str]], Trainer], words: Sequence[str] | None =
     with exit_on_user_error():
         trainer = build(sys.argv[1:] if words is None else words)
     with (
+        contextlib.closing(trainer.folder),
         exit_on_user_error((TrainingDiverged, OSError, UnreadableImageError)),
         exit_on_user_error((TrainingInterrupted,), code=143),
     ):
@@ -124,34 +129,6 @@ def _is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _check_output_folder(options: TrainingArguments) -> Path | None:
-    """The checkpoint to resume from; refuses to mix a new run with an old one."""
-    output_dir = Path(options.output_dir)
-    if output_dir.exists() and not output_dir.is_dir():
-        raise FileExistsError(f"training.output_dir: {output_dir} is a file.")
-    checkpoint = resolve_resume(options.resume_from, CheckpointFolder(output_dir / "checkpoints"))
-    # With auto, a run that died before its first checkpoint begins again: a scheduler restarts jobs with the same command.
-    traces = ("final",) if options.resume_from == "auto" else ("log.jsonl", "checkpoints", "best", "final")
-    is_used = any((output_dir / name).exists() for name in traces)
-    if is_used and checkpoint is None and not options.overwrite:
-        raise FileExistsError(
-            f"training.output_dir: {output_dir} holds an earlier run. Go on with it, if it has a checkpoint (--training.resume_from auto), "
-            "replace it (--training.overwrite true) or choose another folder."
-        )
-    return checkpoint
-
-
-def _prepare_output_folder(arguments: RunArguments, accelerator: Accelerator, checkpoint: Path | None) -> None:
-    output_dir = Path(arguments.training.output_dir)
-    if accelerator.is_main_process:
-        if checkpoint is None:
-            _remove_earlier_run(output_dir)
-        output_dir.mkdir(parents=True, exist_ok=True)
-        (output_dir / "config.yaml").write_text(yaml.safe_dump(arguments.to_dict(), sort_keys=False), encoding="utf-8")
-    accelerator.wait_for_everyone()
-    accelerator.init_trackers("tracker", _flat(arguments.to_dict()))
-
-
 def _flat(sections: dict[str, Any], prefix: str = "") -> dict[str, str | int | float | bool]:
     """Dotted names and plain values, which every tracker takes."""
     flat = {}
@@ -161,12 +138,6 @@ def _flat(sections: dict[str, Any], prefix: str = "") -> dict[str, str | int | f
         else:
             flat[prefix + name] = value if isinstance(value, (str, int, float, bool)) else str(value)
     return flat
-
-
-def _remove_earlier_run(output_dir: Path) -> None:
-    (output_dir / "log.jsonl").unlink(missing_ok=True)
-    for name in ("checkpoints", "best", "final", "tracker"):
-        shutil.rmtree(output_dir / name, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -18,13 +18,14 @@ from speaq_hf.data.images import undecoded
 
 from .arguments import RunArguments
 from .batches import BatchStream, ProcessBatches
-from .checkpoints import CheckpointFolder, TrainingState, recover_folder, write_folder
+from .checkpoints import CheckpointFolder, TrainingState, write_folder
 from .data import TrainingData, build_augmentation
 from .interruption import Interruption, TrainingInterrupted
 from .logs import JsonLinesLog, StepMeter
-from .optimization import build_optimizer, build_scheduler
+from .optimization import build_optimizer, build_scheduler, restore_options
 from .optimization_step import OptimizationStep, StepResult
 from .readable_rows import ReadableRows
+from .run_folder import RunFolder
 from .task import Task
 
 
@@ -48,6 +49,7 @@ class Trainer:
         task: Measures and saves the model.
         data: What it is trained on.
         accelerator: Devices, processes and number format.
+        folder: Where everything is written.
     """
 
     def __init__(
@@ -57,10 +59,11 @@ class Trainer:
         task: Task,
         data: TrainingData,
         accelerator: Accelerator,
+        folder: RunFolder,
     ) -> None:
         self.arguments, self.options = arguments, arguments.training
         self.task, self.data, self.accelerator = task, data, accelerator
-        self.output_dir = Path(self.options.output_dir)
+        self.folder, self.output_dir = folder, folder.path
         self.log = JsonLinesLog(self.output_dir / "log.jsonl")
         self.checkpoints = CheckpointFolder(self.output_dir / "checkpoints")
         self.stream = self._build_stream()
@@ -72,11 +75,27 @@ class Trainer:
         accelerator.register_for_checkpointing(scheduler, self.state)
 
     def resume(self, checkpoint: Path) -> None:
-        """Go back to where a checkpoint was written."""
-        self.accelerator.load_state(str(checkpoint))
+        """Go back to where a checkpoint was written; learning rate and weight decay are those of the options.
+
+        Raises:
+            ValueError: It does not fit the model, is damaged, or lies beyond `training.max_steps`.
+        """
+        base_rates = list(self.step.scheduler.base_lrs)
+        try:
+            self.accelerator.load_state(str(checkpoint))
+        # Each of the files in a checkpoint has a reader with errors of its own.
+        except Exception as error:
+            raise ValueError(
+                f"training.resume_from: {checkpoint} is damaged or of a differently configured run "
+                f"({str(error).strip().splitlines()[0]}); use another one, or start anew."
+            ) from error
+        if self.state.step > self.options.max_steps:
+            raise ValueError(
+                f"training.max_steps is {self.options.max_steps}, but {checkpoint} is of step {self.state.step}."
+            )
+        restore_options(self.step.optimizer, self.step.scheduler, base_rates, self.options)
         if self.accelerator.is_main_process:
             self.log.drop_after(self.state.step)
-            recover_folder(self.output_dir / "best")
         logger.info("Resuming from %s at step %d.", checkpoint, self.state.step)
 
     def train(self) -> None:
@@ -108,6 +127,7 @@ class Trainer:
                         f"Stopped by SIGTERM after step {self.state.step}, which is saved; "
                         "--training.resume_from auto goes on from there."
                     )
+        self._check_success()
         self.save_model(self.output_dir / "final")
 
     def evaluate(self) -> dict[str, Any]:
@@ -136,6 +156,14 @@ class Trainer:
             raise TrainingDiverged(
                 f"{names[is_finite.index(False)]} is not finite at step {self.state.step}, so that nothing was saved. The "
                 f"last checkpoint is {self.checkpoints.latest()}; the log names the images of skipped steps."
+            )
+
+    def _check_success(self) -> None:
+        """A run that mostly skipped its steps has not trained a model."""
+        if 2 * self.state.skipped_steps > self.state.step:
+            raise TrainingDiverged(
+                f"{self.state.skipped_steps} of {self.state.step} steps were skipped because they were not finite, so that "
+                "there is no final model. Lower training.learning_rate, or look for broken annotations."
             )
 
     def _build_stream(self) -> BatchStream:

@@ -71,6 +71,7 @@ def test_stopped_and_resumed_equals_uninterrupted(micro_run, overrides):
 def test_a_run_leaves_what_it_promises(micro_run):
     folder = run(micro_run("run", "--evaluation.steps", "2"))
     assert sorted(path.name for path in folder.iterdir()) == [
+        ".lock",
         "best",
         "checkpoints",
         "config.yaml",
