@@ -13,41 +13,33 @@ from speaq_hf.data import RatioBatchSampler, SceneGraphTransform
 class ProcessBatches(Sampler[list[int]]):
     """The batches of one process, one epoch at a time: of every `num_processes` consecutive batches it takes one.
 
-    A batch is a function of its position, so that a resumed run jumps to where it stopped at no cost.
+    The epochs follow each other without a gap, so that no batch is left out. A batch is a function of its position: a
+    resumed run jumps to where it stopped at no cost.
 
     Args:
         sampler: Gives batch i of epoch e.
         process_index: This process, 0-based.
-        num_processes: How many share the batches; an incomplete round at the end of an epoch is left out.
-
-    Raises:
-        ValueError: An epoch has fewer batches than there are processes.
+        num_processes: How many share the batches.
     """
 
     def __init__(self, sampler: RatioBatchSampler, process_index: int = 0, num_processes: int = 1) -> None:
-        if len(sampler) < num_processes:
-            raise ValueError(
-                f"The training set makes {len(sampler)} batches of {sampler.batch_size}, too few for {num_processes} "
-                "processes; lower training.batch_size or use fewer processes."
-            )
         self.sampler, self.process_index, self.num_processes = sampler, process_index, num_processes
-        self.epoch = self.start = 0
+        self.epoch, self.start = divmod(process_index, len(sampler))
 
     def __len__(self) -> int:
-        return self.batches_per_epoch - self.start
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Batches of this process in a whole epoch."""
-        return len(self.sampler) // self.num_processes
+        return len(self._indices())
 
     def go_to(self, position: int) -> None:
         """Make the next iteration begin at a position, the number of batches this process took since training began."""
-        self.epoch, self.start = divmod(position, self.batches_per_epoch)
+        self.epoch, self.start = divmod(position * self.num_processes + self.process_index, len(self.sampler))
 
     def __iter__(self) -> Iterator[list[int]]:
-        for index in range(self.start, self.batches_per_epoch):
-            yield self.sampler.batch(self.epoch, index * self.num_processes + self.process_index)
+        for index in self._indices():
+            yield self.sampler.batch(self.epoch, index)
+
+    def _indices(self) -> range:
+        """This process's batches in what is left of the epoch."""
+        return range(self.start, len(self.sampler), self.num_processes)
 
 
 class BatchStream:

@@ -11,8 +11,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
-from training import evaluate, train
-from training.batches import ProcessBatches
+from training import evaluate
 
 from .two_processes import ASSIGNMENTS, deviation_from_weighted_sum, loss_and_gradients
 
@@ -87,10 +86,3 @@ def test_launch_resume_and_evaluate_with_two_processes(trained, genome, tmp_path
     one, two = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "two.json"))
     assert one == two
     assert one["metrics"]["num_images"] + one["metrics"]["num_images_without_relations"] == 7
-
-
-def test_too_many_processes_for_the_data_are_refused(micro_run):
-    arguments = train.parse_arguments(micro_run("run", "--training.batch_size", "20"))
-    sampler = train.load_training_data(arguments.data).sampler(20, seed=0)
-    with pytest.raises(ValueError, match="1 batches of 20, too few for 2 processes"):
-        ProcessBatches(sampler, 0, 2)
