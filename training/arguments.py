@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 
+DataFormat = Literal["auto", "visual_genome", "synthetic_genome", "coco", "imagefolder", "arrow", "parquet", "hub"]
+
+
 def _described(default: Any, text: str) -> Any:
     """A dataclass field with a help text; dicts and lists are copied for every instance."""
     if isinstance(default, (dict, list)):
@@ -40,11 +43,9 @@ class ModelArguments:
 class DataArguments:
     """Section `data`."""
 
-    root: str | None = _described(None, "Folder of the data set.")
-    format: Literal["auto", "visual_genome", "synthetic_genome"] = _described(
-        "auto", "Which file names the folder uses; auto looks which of them are there."
-    )
-    images: str | None = _described(None, "Folder of the JPEGs below root, if not the format's own.")
+    root: str | None = _described(None, "Folder, file or Hub name of the data set.")
+    format: DataFormat = _described("auto", "Its format; auto looks which files are there.")
+    images: str | None = _described(None, "Folder of the images below root, if not the format's own.")
     annotations: str | None = _described(None, "HDF5 file below root, if not the format's own.")
     categories: str | None = _described(None, "JSON file of the vocabularies below root, if not the format's own.")
     image_data: str | None = _described(None, "JSON file of the image sizes below root, if not the format's own.")
