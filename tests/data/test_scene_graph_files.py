@@ -7,16 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import Image as ImageFeature
+from datasets import Image
 from hypothesis import given
-from PIL import Image
 from typer.testing import CliRunner
 
 from speaq_hf.cli import app
 from speaq_hf.data import load_scene_graph_splits, load_scene_graphs, object_names, save_scene_graphs
 from speaq_hf.data.scene_graph_files import WRITTEN_FORMATS, recognise_format
 from tests.data.factories import OBJECTS, PREDICATES, dataset, row, write_genome
-from tests.data.formats.conftest import quiet_datasets  # noqa: F401
 from tests.data.formats.graphs import FEW, SOME, assert_same_sets, scene_graph_sets
 
 
@@ -31,9 +29,9 @@ def small_set(image_ids=(1, 2), **kwargs):
     return {"train": dataset(rows, **kwargs), "validation": dataset([validation], **kwargs)}
 
 
-def encoded(format, size=(40, 30), **options):
+def encoded(format):
     buffer = io.BytesIO()
-    Image.effect_noise(size, 60).convert("RGB").save(buffer, format, **options)
+    row(7)["image"].save(buffer, format)
     return buffer.getvalue()
 
 
@@ -105,7 +103,7 @@ def test_other_image_files_become_png(tmp_path, format):
     example = row(3) | {"image": {"bytes": encoded("BMP"), "path": "x.bmp"}}
     save_scene_graphs(dataset([example]), tmp_path / "set", format)
     found = load_scene_graphs(tmp_path / "set")
-    assert Path(found.cast_column("image", ImageFeature(decode=False))[0]["image"]["path"]).name == "3.png"
+    assert Path(found.cast_column("image", Image(decode=False))[0]["image"]["path"]).name == "3.png"
     np.testing.assert_array_equal(np.asarray(found[0]["image"]), np.asarray(dataset([example])[0]["image"]))
 
 
@@ -197,7 +195,9 @@ def test_what_cannot_be_saved(tmp_path):
 class TestRecognition:
     def test_a_folder_without_a_set(self, tmp_path):
         (tmp_path / "notes.txt").write_text("")
-        with pytest.raises(ValueError, match=r"holds \['notes.txt'\], which is no scene graph data set; the formats are"):
+        with pytest.raises(
+            ValueError, match=r"holds \['notes.txt'\], which is no scene graph data set; the formats are"
+        ):
             load_scene_graphs(tmp_path)
         with pytest.raises(ValueError, match="notes.txt is a file, which is no scene graph data set"):
             load_scene_graphs(tmp_path / "notes.txt")
@@ -233,14 +233,19 @@ class TestRecognition:
 
 class TestCommand:
     def test_mistakes_are_reported_without_a_traceback(self, tmp_path):
-        for words in (["nowhere", "target", "--format", "coco"], [str(write_genome(tmp_path / "set")), "t", "-f", "voc"]):
+        for words in (
+            ["nowhere", "target", "--format", "coco"],
+            [str(write_genome(tmp_path / "set")), "t", "-f", "voc"],
+        ):
             result = CliRunner().invoke(app, ["convert-data", *words])
             assert result.exit_code == 2
             assert "Traceback" not in result.output
 
     def test_visual_genome_to_coco(self, tmp_path):
         root = write_genome(tmp_path / "set")
-        result = CliRunner().invoke(app, ["convert-data", str(root), str(tmp_path / "coco"), "-f", "coco", "--keep-empty"])
+        result = CliRunner().invoke(
+            app, ["convert-data", str(root), str(tmp_path / "coco"), "-f", "coco", "--keep-empty"]
+        )
         assert "3 train, 1 validation, 1 test images" in result.output
         content = json.loads((tmp_path / "coco/train.json").read_text())
         assert [category["name"] for category in content["categories"]] == OBJECTS

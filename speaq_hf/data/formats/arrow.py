@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets import Dataset, DatasetDict, Features, load_dataset, load_from_disk
 from datasets.table import embed_table_storage
 
 from ..visual_genome import scene_graph_features
@@ -151,7 +151,7 @@ def _checked(dataset: Dataset, where: str) -> Dataset:
         missing = sorted(expected.keys() - dataset.features.keys())
         if missing:
             raise ValueError(f"the columns {missing} are missing, there are {dataset.column_names}")
-        features = dataset.features | expected
+        features = Features(dataset.features | expected)
         dataset = dataset if dataset.features == features else dataset.cast(features)
         GraphArrays.from_dataset(dataset).check(vocabulary, lambda row: f"row {row}")
     except (ValueError, TypeError, pa.ArrowInvalid) as error:

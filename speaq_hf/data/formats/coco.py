@@ -181,7 +181,8 @@ def _read_file(file: Path, named: str | None, images: str | None) -> tuple[Vocab
         content = _from_openpsg(content, str(file))
     elif (file.parent / RELATIONS_FILE).is_file():
         content = _with_relations_file(content, file, named)
-    field(content, "images", list, str(file))
+    if not field(content, "images", list, str(file)):
+        raise ValueError(f"{file}: the list 'images' is empty")
     predicate_key = "rel_categories" if "rel_categories" in content else "predicate_classes"
     objects, predicates = (_Classes.of(content, key, str(file)) for key in ("categories", predicate_key))
     graphs = _graphs(content, objects, predicates, str(file))
@@ -194,8 +195,6 @@ def _read_file(file: Path, named: str | None, images: str | None) -> tuple[Vocab
         if split not in finders:
             finders[split] = ImageFinder(_image_folders(file, split, images))
         rows[split].append(_row(entry, graphs[entry["id"]], finders[split], f"{file}, image {entry['id']!r}"))
-    if not rows:
-        raise ValueError(f"{file}: the list 'images' is empty")
     return Vocabulary(objects.names, predicates.names), dict(rows)
 
 

@@ -120,5 +120,7 @@ def test_one_line_embeds_what_to_parquet_does_not(tmp_path):
     root = write_genome(tmp_path / "set")
     embedded = embed_images(load_scene_graphs(root, "train").select([0]))
     embedded.to_parquet(tmp_path / "rows.parquet")
-    image = load_dataset("parquet", data_files=str(tmp_path / "rows.parquet"))["train"].cast_column("image", Image(decode=False))
+    image = load_dataset("parquet", data_files=str(tmp_path / "rows.parquet"))["train"].cast_column(
+        "image", Image(decode=False)
+    )
     assert image[0]["image"]["bytes"] == (root / "VG_100K" / "1.jpg").read_bytes()

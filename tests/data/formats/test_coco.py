@@ -21,7 +21,10 @@ BASE = {
         {"id": 2, "image_id": 5, "subject_id": 12, "object_id": 13, "predicate_id": 0},
     ],
 }
-GRAPH = {"bbox": [[1, 2, 11, 22], [4.5, 5, 5.5, 6]], "category": [1, 0]}  # of image 5: classes in the order of their ids
+GRAPH = {
+    "bbox": [[1, 2, 11, 22], [4.5, 5, 5.5, 6]],
+    "category": [1, 0],
+}  # of image 5: classes in the order of their ids
 RELATIONS = [[1, 0, 1], [0, 1, 0]]
 
 
@@ -115,7 +118,9 @@ def test_two_files_of_one_split(tmp_path):
 
 
 def test_folders_of_images(tmp_path):
-    check_first(load_scene_graphs(write(tmp_path / "coco", BASE, "annotations/instances_train.json", "train"), "train"))
+    check_first(
+        load_scene_graphs(write(tmp_path / "coco", BASE, "annotations/instances_train.json", "train"), "train")
+    )
     file = write(tmp_path / "else", BASE, images="pictures")
     with pytest.raises(FileNotFoundError, match="train.json, image 5: there is no image 'a.jpg' in .*option images"):
         load_scene_graphs(file)
@@ -162,7 +167,7 @@ WRONG = {
     "text box": (edited(annotations=annotation(bbox=["1", 2, 3, 4])), "image 5, 'bbox' .* rows of 4 numbers"),
     "nan box": (edited(annotations=annotation(bbox=[1, float("nan"), 3, 4])), "image 5: box 0 must have finite corners"),
     "huge box": (edited(annotations=annotation(bbox=[1, 2, 1e39, 4])), "image 5: box 0 must have finite corners"),
-    "negative width": (edited(annotations=annotation(bbox=[1, 2, -3, 4])), "image 5: box 0 .* width and height not negative"),
+    "negative width": (edited(annotations=annotation(bbox=[1, 2, -3, 4])), "image 5: box 0 .*width and height not negative"),
     "missing object": (edited(rel_annotations=relation(object_id=99)), r"'rel_annotations'\[0\]: 'object_id' 99 .*no annotation"),
     "other image": (edited(rel_annotations=relation(subject_id=11)), "'subject_id' 11 must be .*an object of image 6"),
     "unknown predicate": (edited(rel_annotations=relation(predicate_id=1)), "'predicate_id': there is no class with id 1"),
