@@ -75,7 +75,7 @@ def convert_data(
     try:
         splits = load_scene_graph_splits(source, format=source_format, **options)
         save_scene_graphs(splits, target, format, overwrite=overwrite)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     counts = ", ".join(f"{len(dataset)} {split}" for split, dataset in splits.items())
     typer.echo(f"Wrote {counts} images with their graphs to {target}")

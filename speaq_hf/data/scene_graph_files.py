@@ -92,8 +92,7 @@ def load_scene_graphs(
     Raises:
         FileNotFoundError: There is no such file, folder or repository, or an image is missing.
         ValueError: The format cannot be recognised, there is no such split, or a file is not what it should be; the message
-            names file, row and field.
-        TypeError: The format has no such option.
+            names file, row and field. Or the format has no such option.
     """
     name = None if split is None else split_name(split)
     datasets = _read(path, name, format, options)
@@ -189,7 +188,7 @@ def _read(
     known = frozenset() if format == "hub" else _FORMATS[format].options
     unknown = sorted(options.keys() - known)
     if unknown:
-        raise TypeError(f"the format {format} has no option {', '.join(unknown)}; its options are {sorted(known)}")
+        raise ValueError(f"the format {format} has no option {', '.join(unknown)}; its options are {sorted(known)}")
     if format == "hub":
         return arrow.read_hub(os.fspath(path), split)
     place = Path(os.path.abspath(Path(path).expanduser()))

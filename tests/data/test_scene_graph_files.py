@@ -215,7 +215,7 @@ class TestRecognition:
         root = write_genome(tmp_path / "set")
         with pytest.raises(ValueError, match="format must be one of .*hub, got 'voc'"):
             load_scene_graphs(root, "test", format="voc")
-        with pytest.raises(TypeError, match="visual_genome has no option folder; its options are .*'images'"):
+        with pytest.raises(ValueError, match="visual_genome has no option folder; its options are .*'images'"):
             load_scene_graphs(root, "test", folder="images")
 
     def test_names_of_repositories(self, tmp_path, monkeypatch):

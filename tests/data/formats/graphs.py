@@ -33,11 +33,11 @@ def _boxes(draw):
 
 
 @st.composite
-def scene_graph_sets(draw, ids=st.integers(-(2**53), 2**53)) -> dict[str, Dataset]:
+def scene_graph_sets(draw) -> dict[str, Dataset]:
     """Splits with images of 1 to 9 pixels, which may lack objects or relations and may repeat relations."""
     objects, predicates = draw(_names), draw(_names)
     splits = draw(st.sets(st.sampled_from(["train", "validation", "test", "extra_1"]), min_size=1, max_size=3))
-    ids = iter(draw(st.lists(ids, min_size=9, max_size=9, unique=True)))
+    ids = iter(draw(st.lists(st.integers(-(2**53), 2**53), min_size=9, max_size=9, unique=True)))
     rows = {
         split: [_row(draw, next(ids), objects, predicates) for _ in range(draw(st.integers(1, 3)))] for split in splits
     }
