@@ -23,10 +23,13 @@ _LAZY = {
     "SceneGraphCollator": "data",
     "SceneGraphTransform": "data",
     "generate_synthetic_genome": "data",
+    "load_scene_graph_splits": "data",
+    "load_scene_graphs": "data",
     "load_synthetic_genome": "data",
     "load_visual_genome": "data",
     "mix_datasets": "data",
     "predicate_statistics": "data",
+    "save_scene_graphs": "data",
     "compare_scene_graphs": "visualization",
     "plot_scene_graph": "visualization",
 }

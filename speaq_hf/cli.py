@@ -135,6 +135,31 @@ def data_report(
     raise typer.Exit(code=1 if report.num_errors else 0)
 
 
+@app.command("convert-data")
+def convert_data(
+    source: Annotated[str, typer.Argument(help="Folder or file of a scene graph data set, or a Hub repository.")],
+    target: Annotated[Path, typer.Argument(help="Folder to write.")],
+    format: Annotated[str, typer.Option("--format", "-f", help="visual_genome, coco, imagefolder, arrow or parquet.")],
+    source_format: Annotated[str | None, typer.Option(help="Where the source holds several formats.")] = None,
+    images: Annotated[str | None, typer.Option(help="Folder of the source's images, if it is another.")] = None,
+    keep_empty: Annotated[
+        bool, typer.Option("--keep-empty", help="From Visual Genome's files, also images without relations.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the target.")] = False,
+) -> None:
+    """Convert a scene graph data set, with all its splits, to another format."""
+    from .data.scene_graph_files import load_scene_graph_splits, save_scene_graphs
+
+    options = ({"images": images} if images else {}) | ({"keep_empty": True} if keep_empty else {})
+    try:
+        splits = load_scene_graph_splits(source, format=source_format, **options)
+        save_scene_graphs(splits, target, format, overwrite=overwrite)
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    counts = ", ".join(f"{len(dataset)} {split}" for split, dataset in splits.items())
+    typer.echo(f"Wrote {counts} images with their graphs to {target}")
+
+
 def main() -> None:
     """Entry point of the `speaq` command."""
     app()

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 
+DataFormat = Literal["auto", "visual_genome", "synthetic_genome", "coco", "imagefolder", "arrow", "parquet", "hub"]
+
+
 def _described(default: Any, text: str) -> Any:
     """A dataclass field with a help text; dicts and lists are copied for every instance."""
     if isinstance(default, (dict, list)):
@@ -56,19 +59,14 @@ class DetectorArguments:
 class DataArguments:
     """Section `data`."""
 
-    root: str | None = _described(None, "Folder of the data set.")
-    format: Literal["auto", "visual_genome", "synthetic_genome"] = _described(
-        "auto", "Which file names the folder uses; auto looks which of them are there."
-    )
-    images: str | None = _described(None, "Folder of the JPEGs below root, if not the format's own.")
+    root: str | None = _described(None, "Folder, file or Hub name of the data set.")
+    format: DataFormat = _described("auto", "Its format; auto looks which files are there.")
+    images: str | None = _described(None, "Folder of the images below root, if not the format's own.")
     annotations: str | None = _described(None, "HDF5 file below root, if not the format's own.")
     categories: str | None = _described(None, "JSON file of the vocabularies below root, if not the format's own.")
     image_data: str | None = _described(None, "JSON file of the image sizes below root, if not the format's own.")
     num_validation_images: int | None = _described(
         None, "Use the first so many training images for validation instead of the format's rule."
-    )
-    flagged_validation: bool = _described(
-        False, "Use the images that the file flags as validation, instead of the format's rule."
     )
     filter_non_overlap: bool = _described(False, "Leave out training relations between boxes that do not overlap.")
     synthetic_root: str | None = _described(None, "Folder of a synthetic set to mix in; see ratios and loss_weights.")
@@ -93,8 +91,6 @@ class DataArguments:
         _require("data", self.root is not None, "root is not set: pass --data.root DIR, the folder of the data set.")
         for name in ("test_short_edge", "longest_edge"):
             _require("data", getattr(self, name) >= 1, f"{name} must be at least 1 pixel, got {getattr(self, name)}.")
-        both = self.flagged_validation and self.num_validation_images is not None
-        _require("data", not both, "flagged_validation and data.num_validation_images exclude each other: set one.")
         _require("data", self.num_workers >= 0, f"num_workers must be at least 0, got {self.num_workers}.")
 
 

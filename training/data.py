@@ -14,8 +14,8 @@ from speaq_hf.data import (
     PredicateStatistics,
     RatioBatchSampler,
     SceneGraphAugmentation,
+    load_scene_graphs,
     load_synthetic_genome,
-    load_visual_genome,
     mix_datasets,
     object_counts,
     object_names,
@@ -23,16 +23,15 @@ from speaq_hf.data import (
     predicate_statistics,
     zero_shot_triplets,
 )
-from speaq_hf.data.generator import GenomeFiles
+from speaq_hf.data.scene_graph_files import recognise_format
 
 from .arguments import DataArguments
 
 
 logger = logging.getLogger(__name__)
 
-LOADERS = {"visual_genome": load_visual_genome, "synthetic_genome": load_synthetic_genome}
-_ANNOTATIONS = {"visual_genome": "VG-SGG-with-attri.h5", "synthetic_genome": GenomeFiles.annotations}
-_FILE_FIELDS = ("images", "annotations", "categories", "image_data", "num_validation_images")
+_GENOME_FORMATS = ("visual_genome", "synthetic_genome")
+_FILE_FIELDS = ("images", "annotations", "categories", "image_data")
 
 
 @dataclass(frozen=True)
@@ -98,10 +97,8 @@ def load_training_data(arguments: DataArguments) -> TrainingData:
         ValueError: A file is not what it should be, or the sources cannot be mixed as asked.
     """
     train, validation = (load_split(arguments, split) for split in ("train", "val"))
-    statistics, format = (
-        predicate_statistics(train),
-        resolve_format(Path(arguments.root).expanduser(), arguments.format),
-    )
+    statistics = predicate_statistics(train)
+    format = resolve_format(data_root(arguments.root, "data.root"), arguments.format)
     test = _test_statistics(arguments)
     if arguments.synthetic_root is None:
         return TrainingData(train, validation, statistics, test, {"real": 1.0}, format)
@@ -121,29 +118,51 @@ def _test_statistics(arguments: DataArguments) -> PredicateStatistics | None:
 
 
 def load_split(arguments: DataArguments, split: str) -> Dataset:
-    """Load one split of `data.root`."""
-    root = _existing_folder(arguments.root, "data.root")
+    """Load the split "train", "val" or "test" of `data.root`."""
+    root = data_root(arguments.root, "data.root")
+    format = resolve_format(root, arguments.format)
     options = {name: getattr(arguments, name) for name in _FILE_FIELDS if getattr(arguments, name) is not None}
-    if arguments.flagged_validation:
-        options["num_validation_images"] = None
-    load = LOADERS[resolve_format(root, arguments.format)]
-    return load(root, split, filter_non_overlap=arguments.filter_non_overlap, **options)
+    num_validation = arguments.num_validation_images
+    if format in _GENOME_FORMATS:
+        options |= {} if num_validation is None else {"num_validation_images": num_validation}
+        options |= {"filter_non_overlap": arguments.filter_non_overlap}
+    elif arguments.filter_non_overlap:
+        raise ValueError(
+            f"data.filter_non_overlap is known for {' and '.join(_GENOME_FORMATS)} only, {root} is {format}."
+        )
+    elif num_validation is not None and split != "test":
+        return _split_off(load_scene_graphs(root, "train", format=format, **options), num_validation, split)
+    return load_scene_graphs(root, split, format=format, **options)
 
 
-def resolve_format(root: Path, format: str) -> str:
-    """The format of a folder: `format` itself, or for "auto" the one whose annotation file is there.
+def data_root(path: str, option: str) -> str:
+    """The folder, file or Hub repository that an option names.
 
     Raises:
-        ValueError: None of them, or several.
+        FileNotFoundError: There is no such folder, and a repository would be written owner/name.
     """
-    if format != "auto":
-        return format
-    found = [name for name, file in _ANNOTATIONS.items() if (root / file).is_file()]
-    if len(found) == 1:
-        return found[0]
-    files = " or ".join(_ANNOTATIONS.values())
-    what = "both formats" if found else f"no scene graph data set ({files})"
-    raise ValueError(f"{root} holds {what}; set the format to one of {', '.join(_ANNOTATIONS)}.")
+    place = Path(path).expanduser()
+    if not place.exists() and "/" not in path:
+        raise FileNotFoundError(f"{option}: there is no folder {place}.")
+    return str(place)
+
+
+def resolve_format(root: str, format: str) -> str:
+    """The format of a data set: `format` itself, or for "auto" the one that its files have.
+
+    Raises:
+        ValueError: None is recognised, or several are.
+    """
+    return recognise_format(root) if format == "auto" else format
+
+
+def _split_off(train: Dataset, num_validation: int, split: str) -> Dataset:
+    """The first rows for validation, the others for training."""
+    if not 0 < num_validation < len(train):
+        raise ValueError(
+            f"data.num_validation_images must leave images for both splits of {len(train)}, got {num_validation}."
+        )
+    return train.select(range(num_validation, len(train)) if split == "train" else range(num_validation))
 
 
 def build_augmentation(arguments: DataArguments) -> SceneGraphAugmentation:

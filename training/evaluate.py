@@ -24,9 +24,16 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from speaq_hf import AutoModelForSceneGraphGeneration  # noqa: E402
-from speaq_hf.data import object_names, predicate_names, predicate_statistics, zero_shot_triplets  # noqa: E402
+from speaq_hf.data import (  # noqa: E402
+    load_scene_graphs,
+    object_names,
+    predicate_names,
+    predicate_statistics,
+    zero_shot_triplets,
+)
 from speaq_hf.metrics import SceneGraphRecall  # noqa: E402
-from training.data import LOADERS, resolve_format  # noqa: E402
+from training.arguments import DataFormat  # noqa: E402
+from training.data import data_root, resolve_format  # noqa: E402
 from training.errors import exit_on_user_error  # noqa: E402
 from training.prediction import LoadingOptions, evaluate_recall  # noqa: E402
 from training.tables import format_table  # noqa: E402
@@ -42,11 +49,9 @@ class EvaluateArguments:
     """Options of the program."""
 
     model: str = field(metadata={"help": "Folder or Hub name of the model."})
-    data: str = field(metadata={"help": "Folder of the data set."})
+    data: str = field(metadata={"help": "Folder, file or Hub name of the data set."})
     split: Literal["train", "val", "test"] = field(default="test", metadata={"help": "Which images."})
-    format: Literal["auto", "visual_genome", "synthetic_genome"] = field(
-        default="auto", metadata={"help": "Which file names the folder uses; auto looks which of them are there."}
-    )
+    format: DataFormat = field(default="auto", metadata={"help": "Its format; auto looks which files are there."})
     mode: Literal["sgdet", "sgcls", "predcls"] = field(default="sgdet", metadata={"help": "What the model is given."})
     batch_size: int = field(default=8, metadata={"help": "Images per process and forward pass."})
     num_workers: int = field(default=4, metadata={"help": "Processes that read images, for each process."})
@@ -93,14 +98,12 @@ def load_evaluation_split(arguments: EvaluateArguments) -> tuple[Dataset, Any]:
         FileNotFoundError: A folder or file is missing.
         ValueError: A file is not what it should be.
     """
-    root = Path(arguments.data).expanduser()
-    if not root.is_dir():
-        raise FileNotFoundError(f"--data: there is no folder {root}.")
-    load = LOADERS[resolve_format(root, arguments.format)]
-    dataset = load(root, arguments.split)
+    root = data_root(arguments.data, "--data")
+    format = resolve_format(root, arguments.format)
+    dataset = load_scene_graphs(root, arguments.split, format=format)
     if not arguments.zero_shot:
         return dataset, None
-    train = predicate_statistics(load(root, "train"))
+    train = predicate_statistics(load_scene_graphs(root, "train", format=format))
     return dataset, zero_shot_triplets(train, predicate_statistics(dataset))
 
 

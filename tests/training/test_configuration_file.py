@@ -43,7 +43,7 @@ WRONG = [
     (["--data.root.images", "x"], "root holds 'somewhere', which has no fields"),
     (["--data.root", "null"], "data.root is not set: pass --data.root DIR"),
     (["--data.num_workers", "-1"], "data.num_workers must be at least 0"),
-    (["--data.format", "coco"], "data.format: .*coco"),
+    (["--data.format", "voc"], "data.format: .*voc"),
     (["--model.pretrained", "a", "--model.detr", "b"], "model.pretrained and model.detr exclude each other"),
     (["--evaluation.best_metric", "R@30"], "evaluation.best_metric must be one of .*R@20.*got 'R@30'"),
     (["--evaluation.max_images", "0"], "evaluation.max_images must be at least 1 or null"),

@@ -96,7 +96,7 @@ def test_references_keep_boxes_that_the_processor_would_clip():
     ("words", "message"),
     [
         (["--data", "nowhere"], "--data: there is no folder nowhere"),
-        (["--data", "."], "holds no scene graph data set"),
+        (["--data", "."], "no scene graph data set"),
         (["--mode", "predcls"], "only --mode sgdet can be measured"),
         (["--batch_size", "0"], "--batch_size must be at least 1"),
         (["--model", "./nowhere"], "--model: cannot load ./nowhere"),

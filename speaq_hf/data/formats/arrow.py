@@ -1,0 +1,159 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Sets in the storage of `datasets`: folders of `save_to_disk`, Parquet files and repositories of the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset, DatasetDict, Features, load_dataset, load_from_disk
+from datasets.table import embed_table_storage
+
+from ..visual_genome import scene_graph_features
+from .graph_arrays import GraphArrays, Vocabulary
+from .json_fields import listed_files
+
+
+_DISK_FILES = ("dataset_dict.json", "dataset_info.json")
+_BATCH_ROWS = 100  # also of the row groups: a viewer reads one at a time
+_SHARD_BYTES = 500_000_000
+
+
+def saved_in(folder: Path) -> bool:
+    """Whether `save_to_disk` wrote the folder."""
+    return any((folder / name).is_file() for name in _DISK_FILES)
+
+
+def parquet_in(folder: Path) -> bool:
+    """Whether the folder, or its folder `data`, holds Parquet files."""
+    return any(listed_files(place, ".parquet") for place in (folder, folder / "data"))
+
+
+def read_saved(path: Path, split: str | None = None) -> dict[str, Dataset]:
+    """Reads a folder of `Dataset.save_to_disk` or `DatasetDict.save_to_disk`; a dataset without split is "train".
+
+    Raises:
+        ValueError: The rows are no scene graphs.
+    """
+    try:
+        loaded = load_from_disk(path)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
+        raise ValueError(f"{path}: not a complete folder of save_to_disk ({error}); save it again") from error
+    return _scene_graphs(loaded, split, str(path))
+
+
+def read_parquet(path: Path, split: str | None = None) -> dict[str, Dataset]:
+    """Reads a folder of Parquet files, named after their splits, or one file, which is the split "train".
+
+    Raises:
+        ValueError: The files are damaged, or the rows are no scene graphs.
+    """
+    try:
+        if path.is_dir():
+            loaded = load_dataset(str(path))
+        else:
+            loaded = load_dataset("parquet", data_files={"train": str(path)})
+    except Exception as error:  # the library's errors for damaged files have no common type
+        raise ValueError(f"{path}: cannot read its Parquet files ({error.__cause__ or error})") from error
+    return _scene_graphs(loaded, split, str(path))
+
+
+def read_hub(repository: str, split: str | None = None) -> dict[str, Dataset]:
+    """Reads a data set of the Hub, for example "owner/name".
+
+    Raises:
+        FileNotFoundError: There is no such repository, or no connection to the Hub.
+        ValueError: The rows are no scene graphs.
+    """
+    try:
+        loaded = load_dataset(repository)
+    except (FileNotFoundError, ConnectionError) as error:
+        raise FileNotFoundError(
+            f"there is no folder {repository}, and no such data set on the Hub ({error})"
+        ) from error
+    return _scene_graphs(loaded, split, repository)
+
+
+def write_saved(datasets: dict[str, Dataset], folder: Path) -> None:
+    """Writes with `DatasetDict.save_to_disk`, image files embedded."""
+    DatasetDict(datasets).save_to_disk(folder)
+
+
+def write_parquet(datasets: dict[str, Dataset], folder: Path) -> None:
+    """Writes the Parquet files that `DatasetDict.push_to_hub` uploads, image files embedded."""
+    (folder / "data").mkdir()
+    for split, dataset in datasets.items():
+        shards = []
+        for table in _tables(dataset):
+            if not shards or shards[-1].size > _SHARD_BYTES:
+                shards.append(_Shard(folder / "data" / f"{split}-{len(shards):05d}.parquet", table.schema))
+            shards[-1].write(table)
+        for index, shard in enumerate(shards):
+            shard.close(f"{split}-{index:05d}-of-{len(shards):05d}.parquet")
+
+
+def embed_images(dataset: Dataset) -> Dataset:
+    """The dataset with the image files' bytes in its rows instead of their paths, so that it needs no other files.
+
+    `Dataset.push_to_hub` and `save_to_disk` do so themselves; `Dataset.to_parquet` does not.
+
+    Args:
+        dataset: A dataset with images; a transform or format set on it is lost.
+
+    Returns:
+        A dataset with the same features, stored in the cache of `datasets`.
+    """
+    arrow = dataset.with_format("arrow")
+    return arrow.map(embed_table_storage, batched=True, batch_size=_BATCH_ROWS).with_format(None)
+
+
+class _Shard:
+    """One Parquet file while it is written."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
+        self.size = 0
+        self._writer = pq.ParquetWriter(path, schema)
+
+    def write(self, table: pa.Table) -> None:
+        self._writer.write_table(table)
+        self.size += table.nbytes
+
+    def close(self, name: str) -> None:
+        self._writer.close()
+        self.path.rename(self.path.with_name(name))
+
+
+def _tables(dataset: Dataset) -> Iterator[pa.Table]:
+    schema = dataset.features.arrow_schema
+    for table in dataset.with_format("arrow").iter(_BATCH_ROWS):
+        yield embed_table_storage(table.cast(schema)).cast(schema)
+
+
+def _scene_graphs(loaded: Dataset | DatasetDict, split: str | None, where: str) -> dict[str, Dataset]:
+    datasets = dict(loaded) if isinstance(loaded, DatasetDict) else {str(loaded.split or "train"): loaded}
+    if "val" in datasets and "validation" not in datasets:
+        datasets["validation"] = datasets.pop("val")
+    return {
+        name: _checked(dataset, f"{where}, split '{name}'")
+        for name, dataset in datasets.items()
+        if split in (None, name)
+    }
+
+
+def _checked(dataset: Dataset, where: str) -> Dataset:
+    """The dataset with the features of scene graphs, and further columns; a ValueError if the rows are no scene graphs."""
+    try:
+        vocabulary = Vocabulary.of(dataset)
+        expected = scene_graph_features(vocabulary.objects, vocabulary.predicates)
+        missing = sorted(expected.keys() - dataset.features.keys())
+        if missing:
+            raise ValueError(f"the columns {missing} are missing, there are {dataset.column_names}")
+        features = Features(dataset.features | expected)
+        dataset = dataset if dataset.features == features else dataset.cast(features)
+        GraphArrays.from_dataset(dataset).check(vocabulary, lambda row: f"row {row}")
+    except (ValueError, TypeError, pa.ArrowInvalid) as error:
+        raise ValueError(f"{where}: {error}") from error
+    return dataset

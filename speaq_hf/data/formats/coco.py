@@ -1,0 +1,386 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""COCO detection JSON with relations.
+
+Objects are as in COCO: `images`, `categories` and `annotations` with `bbox` [x, y, width, height] in pixels. Class ids may
+be any numbers; classes are numbered in the order of their ids. Relations come in one of these forms:
+
+- `rel_categories` and `rel_annotations` (`id`, `image_id`, `subject_id`, `predicate_id`, `object_id`), the form that
+  `write` produces: ids of annotations and of `rel_categories`;
+- `relations: [[subject, object, predicate], …]` in each image, or one mapping `relations` from image id to such rows, with
+  the predicates in `rel_categories` or `predicate_classes`: subject and object count the image's annotations in file order;
+- the same mapping for each split in a second file `rel.json` (RelTR, EGTR);
+- OpenPSG's file (`data`, `thing_classes`, `stuff_classes`, `predicate_classes`, `test_image_ids`), boxes from corners.
+
+Predicates that are plain names count from 0, where a first name "__background__" is no predicate. A file holds one split or
+images with a field `split`. All annotations count as objects, also those with `iscrowd`.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from datasets import Dataset
+
+from .graph_arrays import GraphArrays, GraphRow, Vocabulary, build_dataset
+from .image_files import ImageFinder, encoded_images, write_image
+from .json_fields import (
+    class_names,
+    corners,
+    field,
+    image_id_field,
+    integer_image_id,
+    listed_files,
+    number_rows,
+    read_json,
+    size_fields,
+    split_name,
+)
+
+
+RELATIONS_FILE = "rel.json"
+_BACKGROUND = "__background__"
+_RELATION_KEYS = (b'"rel_annotations"', b'"relations"')
+_SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|valid|validation|val|test)(?![a-z])")
+
+
+@dataclass
+class _Classes:
+    """Names in index order and the index of every id."""
+
+    names: list[str]
+    index_of: dict[int, int]
+
+    @classmethod
+    def of(cls, content: dict, key: str, where: str) -> _Classes:
+        """From a list of `{"id", "name"}`, or of plain names."""
+        entries = field(content, key, list, where)
+        if entries and isinstance(entries[0], str):
+            first = int(entries[0] == _BACKGROUND)
+            names = class_names(entries[first:], f"{where}, '{key}'")
+            return cls(names, {index + first: index for index in range(len(names))})
+        places = [f"{where}, '{key}'[{row}]" for row in range(len(entries))]
+        ids = [field(entry, "id", int, place) for entry, place in zip(entries, places, strict=True)]
+        names = [field(entry, "name", str, place) for entry, place in zip(entries, places, strict=True)]
+        _check_unique(ids, f"{where}, '{key}'")
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        names = class_names([names[row] for row in order], f"{where}, '{key}'")
+        return cls(names, {ids[row]: index for index, row in enumerate(order)})
+
+    def index(self, class_id: Any, where: str) -> int:
+        """Index of a class id; a ValueError if there is no such class."""
+        if type(class_id) is not int or class_id not in self.index_of:
+            ids = sorted(self.index_of)
+            raise ValueError(f"{where}: there is no class with id {class_id!r}; the ids are {ids[0]}…{ids[-1]}")
+        return self.index_of[class_id]
+
+
+@dataclass
+class _Graph:
+    """Objects and relations of one image while they are collected."""
+
+    boxes: list = dataclass_field(default_factory=list)
+    labels: list[int] = dataclass_field(default_factory=list)
+    relations: list = dataclass_field(default_factory=list)
+
+
+def found_in(folder: Path) -> bool:
+    """Whether the folder, or its folder `annotations`, holds such files."""
+    return bool(_annotation_files(folder))
+
+
+def read(path: Path, split: str | None = None, *, images: str | None = None) -> dict[str, Dataset]:
+    """Reads a JSON file or the JSON files of a folder; the module's docstring describes them.
+
+    Args:
+        path: The file or folder.
+        split: The split to read; None: all.
+        images: Folder of the images. Without it `file_name` is looked for beside the JSON, in folders `images` and in
+            folders named like the JSON file or split, beside it or one level up.
+
+    Raises:
+        FileNotFoundError: An image is missing.
+        ValueError: A file is not what it should be.
+    """
+    rows: dict[str, list[GraphRow]] = {}
+    vocabularies = {}
+    for file in [path] if path.is_file() else _annotation_files(path):
+        named = _split_of_name(file)
+        if split is None or named in (None, split):
+            vocabulary, found = _read_file(file, named, images)
+            for name in found.keys() & rows.keys():
+                raise ValueError(f"{file}: images of split '{name}' are in another file of {path} too; pass one file")
+            rows |= found
+            vocabularies |= dict.fromkeys(found, vocabulary)
+    return {
+        name: build_dataset(rows[name], vocabularies[name], name) for name in rows if split is None or name == split
+    }
+
+
+def write(datasets: dict[str, Dataset], folder: Path) -> None:
+    """Writes one JSON per split, with `rel_annotations`, and the images to `images/<split>/<image_id>`.
+
+    Boxes are written as x, y, width and height in double precision, from which `read` gets the same float32 corners; only a
+    box with a negative x1 more than 10^8 times larger than its x2 (or likewise y) can differ by its rounding.
+    """
+    for split, dataset in datasets.items():
+        image_folder = folder / "images" / split
+        image_folder.mkdir(parents=True)
+        arrays, vocabulary = GraphArrays.from_dataset(dataset), Vocabulary.of(dataset)
+        names = (
+            write_image(image, image_folder, str(image_id), (".jpg", ".png"), f"split '{split}', image {image_id}")
+            for image, image_id in zip(encoded_images(dataset), arrays.image_ids.tolist(), strict=True)
+        )
+        with open(folder / f"{split}.json", "w", encoding="utf-8") as file:
+            _dump(file, _sections(arrays, vocabulary, split, names))
+
+
+# Reading --------------------------------------------------------------------------------------------------------------
+
+
+def _annotation_files(folder: Path) -> list[Path]:
+    files = [file for place in (folder, folder / "annotations") for file in listed_files(place, ".json")]
+    objects = [file for file in files if _mentions(file, (b'"annotations"',))]
+    if any(file.name == RELATIONS_FILE for file in files):
+        return [file for file in objects if file.name != RELATIONS_FILE]
+    return [file for file in objects if _mentions(file, _RELATION_KEYS)]
+
+
+def _mentions(file: Path, keys: tuple[bytes, ...]) -> bool:
+    """Whether one of the texts occurs in a file of any size; much faster than parsing it."""
+    if not file.stat().st_size:
+        return False
+    with open(file, "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(content.find(key) >= 0 for key in keys)
+
+
+def _split_of_name(file: Path) -> str | None:
+    names = {split_name(name) for name in _SPLIT_IN_NAME.findall(file.stem.lower())}
+    return names.pop() if len(names) == 1 else None
+
+
+def _split_of_info(content: dict, where: str) -> str | None:
+    info = content.get("info")
+    if not isinstance(info, dict) or "split" not in info:
+        return None
+    return split_name(field(info, "split", str, f"{where}, 'info'"), f"{where}, 'info'")
+
+
+def _read_file(file: Path, named: str | None, images: str | None) -> tuple[Vocabulary, dict[str, list[GraphRow]]]:
+    """The vocabulary and the rows by split."""
+    content = read_json(file)
+    if isinstance(content, dict) and "data" in content:
+        content = _from_openpsg(content, str(file))
+    elif (file.parent / RELATIONS_FILE).is_file():
+        content = _with_relations_file(content, file, named)
+    if not field(content, "images", list, str(file)):
+        raise ValueError(f"{file}: the list 'images' is empty")
+    predicate_key = "rel_categories" if "rel_categories" in content else "predicate_classes"
+    objects, predicates = (_Classes.of(content, key, str(file)) for key in ("categories", predicate_key))
+    graphs = _graphs(content, objects, predicates, str(file))
+    default = named or _split_of_info(content, str(file)) or "train"
+    rows = defaultdict(list)
+    finders = {}
+    for place, entry in enumerate(content["images"]):
+        where = f"{file}, 'images'[{place}]"
+        split = split_name(field(entry, "split", str, where), where) if "split" in entry else default
+        if split not in finders:
+            finders[split] = ImageFinder(_image_folders(file, split, images))
+        rows[split].append(_row(entry, graphs[entry["id"]], finders[split], f"{file}, image {entry['id']!r}"))
+    return Vocabulary(objects.names, predicates.names), dict(rows)
+
+
+def _image_folders(file: Path, split: str, images: str | None) -> list[Path]:
+    if images is not None:
+        return [Path(images).expanduser(), file.parent / images, file.parent.parent / images]
+    names = ["", "images", file.stem, split, f"images/{split}", file.stem.removeprefix("instances_")]
+    names += ["val"] if split == "validation" else []
+    return [base / name for base in (file.parent, file.parent.parent) for name in names]
+
+
+def _row(entry: dict, graph: _Graph, finder: ImageFinder, where: str) -> GraphRow:
+    path = finder.path(field(entry, "file_name", str, where), where)
+    boxes = corners(number_rows(graph.boxes, 4, float, f"{where}, 'bbox' of its annotations"))
+    relations = number_rows(graph.relations, 3, int, f"{where}, its relations")
+    size = size_fields(entry, path, where)
+    return GraphRow(where, path, integer_image_id(entry["id"]), *size, boxes, graph.labels, relations)
+
+
+def _graphs(content: dict, objects: _Classes, predicates: _Classes, where: str) -> dict[int | str, _Graph]:
+    """The graph of every image id."""
+    ids = [image_id_field(entry, "id", f"{where}, 'images'[{row}]") for row, entry in enumerate(content["images"])]
+    _check_unique(ids, f"{where}, 'images'")
+    graphs = {image_id: _Graph() for image_id in ids}
+    places = _add_objects(graphs, content, objects, where)
+    if "rel_annotations" in content:
+        _add_relation_annotations(graphs, content, places, predicates, where)
+    else:
+        _add_relation_rows(graphs, content, predicates, where)
+    return graphs
+
+
+def _graph_of(graphs: dict[int | str, _Graph], entry: Any, where: str) -> tuple[int | str, _Graph]:
+    image_id = image_id_field(entry, "image_id", where)
+    if image_id not in graphs:
+        raise ValueError(f"{where}: 'image_id' {image_id!r} is not among the ids of 'images'")
+    return image_id, graphs[image_id]
+
+
+def _add_objects(
+    graphs: dict[int | str, _Graph], content: dict, objects: _Classes, where: str
+) -> dict[int, tuple[int | str, int]]:
+    """Adds boxes and labels; returns image id and position within the image of every annotation id."""
+    places, ids = {}, []
+    for row, entry in enumerate(field(content, "annotations", list, where)):
+        place = f"{where}, 'annotations'[{row}]"
+        image_id, graph = _graph_of(graphs, entry, place)
+        if "id" in entry or "rel_annotations" in content:
+            ids.append(field(entry, "id", int, place))
+            places[ids[-1]] = image_id, len(graph.boxes)
+        graph.boxes.append(field(entry, "bbox", list, place))
+        graph.labels.append(objects.index(entry.get("category_id"), f"{place}, 'category_id'"))
+    _check_unique(ids, f"{where}, 'annotations'")
+    return places
+
+
+def _add_relation_annotations(
+    graphs: dict[int | str, _Graph],
+    content: dict,
+    places: dict[int, tuple[int | str, int]],
+    predicates: _Classes,
+    where: str,
+) -> None:
+    entries = field(content, "rel_annotations", list, where)
+    for row, entry in enumerate(entries):
+        place = f"{where}, 'rel_annotations'[{row}]"
+        image_id, graph = _graph_of(graphs, entry, place)
+        ends = []
+        for name in ("subject_id", "object_id"):
+            annotation = field(entry, name, int, place)
+            owner, position = places.get(annotation, (None, None))
+            if position is None or owner != image_id:
+                what = "no annotation has this id" if position is None else f"that is an object of image {owner!r}"
+                raise ValueError(f"{place}: '{name}' {annotation} must be an annotation of image {image_id!r}: {what}")
+            ends.append(position)
+        predicate = predicates.index(entry.get("predicate_id"), f"{place}, 'predicate_id'")
+        graph.relations.append([*ends, predicate])
+    ids = [field(entry, "id", int, f"{where}, 'rel_annotations'") for entry in entries if "id" in entry]
+    _check_unique(ids, f"{where}, 'rel_annotations'")
+
+
+def _add_relation_rows(graphs: dict[int | str, _Graph], content: dict, predicates: _Classes, where: str) -> None:
+    mapping = field(content, "relations", dict, where) if "relations" in content else None
+    for entry in content["images"]:
+        place = f"{where}, 'relations' of image {entry['id']!r}"
+        source, key = (entry, "relations") if mapping is None else (mapping, str(entry["id"]))
+        rows = field(source, key, list, place) if key in source else []
+        for subject, object_, predicate in number_rows(rows, 3, int, place).tolist():
+            graphs[entry["id"]].relations.append([subject, object_, predicates.index(predicate, place)])
+    unknown = sorted(set(mapping or ()) - {str(image_id) for image_id in graphs})
+    if unknown:
+        raise ValueError(f"{where}, 'relations': {unknown[:3]} are not among the ids of 'images'")
+
+
+def _with_relations_file(content: Any, file: Path, named: str | None) -> dict:
+    """Adds what `rel.json` says about the split to the content of the split's file."""
+    relations_file = file.parent / RELATIONS_FILE
+    relations = read_json(relations_file)
+    keys = [key for key in (relations if isinstance(relations, dict) else ()) if split_name(key) == named]
+    if not keys:
+        raise ValueError(f"{relations_file}: expected an object with the relations of split '{named}' of {file}")
+    field(content, "images", list, str(file))
+    names = field(relations, "rel_categories", list, str(relations_file))
+    return content | {"relations": relations[keys[0]], "rel_categories": names}
+
+
+def _from_openpsg(content: dict, where: str) -> dict:
+    """The same as a COCO file whose images have relations and splits."""
+    names = [*field(content, "thing_classes", list, where), *field(content, "stuff_classes", list, where)]
+    test = set(map(str, content.get("test_image_ids", ())))
+    images, annotations = [], []
+    for row, entry in enumerate(field(content, "data", list, where)):
+        place = f"{where}, 'data'[{row}]"
+        image_id = image_id_field(entry, "image_id", place)
+        split = "test" if str(image_id) in test else "train"
+        images.append({**entry, "id": image_id, "relations": field(entry, "relations", list, place), "split": split})
+        objects = field(entry, "annotations", list, place)
+        boxes = number_rows([field(item, "bbox", list, place) for item in objects], 4, float, place)
+        boxes[:, 2:] -= boxes[:, :2]
+        annotations += [
+            {"image_id": image_id, "category_id": item.get("category_id"), "bbox": box}
+            for item, box in zip(objects, boxes.tolist(), strict=True)
+        ]
+    shared = {"predicate_classes": content.get("predicate_classes")}
+    return shared | {"images": images, "annotations": annotations, "categories": names}
+
+
+def _check_unique(ids: list, where: str) -> None:
+    if len(set(ids)) < len(ids):
+        seen = set()
+        repeated = next(value for value in ids if value in seen or seen.add(value))
+        raise ValueError(f"{where}: every 'id' may occur once, but {repeated!r} occurs again")
+
+
+# Writing --------------------------------------------------------------------------------------------------------------
+
+
+def _dump(file: TextIO, sections: Iterable[tuple[str, Any]]) -> None:
+    """A JSON object with one line per list entry, which is never in memory as a whole."""
+    for place, (name, value) in enumerate(sections):
+        file.write(("{" if not place else ",\n") + json.dumps(name) + ": ")
+        if isinstance(value, dict):
+            file.write(json.dumps(value))
+            continue
+        file.write("[")
+        for row, entry in enumerate(value):
+            file.write((",\n" if row else "\n") + json.dumps(entry, allow_nan=False))
+        file.write("\n]")
+    file.write("}\n")
+
+
+def _sections(
+    arrays: GraphArrays, vocabulary: Vocabulary, split: str, names: Iterable[str]
+) -> Iterator[tuple[str, Any]]:
+    yield "info", {"split": split}
+    yield "categories", _numbered_names(vocabulary.objects)
+    yield "rel_categories", _numbered_names(vocabulary.predicates)
+    yield "images", _images(arrays, split, names)
+    yield "annotations", _annotations(arrays)
+    yield "rel_annotations", _relation_annotations(arrays)
+
+
+def _numbered_names(names: list[str]) -> list[dict]:
+    return [{"id": index, "name": name} for index, name in enumerate(names, start=1)]
+
+
+def _images(arrays: GraphArrays, split: str, names: Iterable[str]) -> Iterator[dict]:
+    for image_id, (width, height), name in zip(arrays.image_ids.tolist(), arrays.sizes.tolist(), names, strict=True):
+        yield {"id": image_id, "file_name": f"images/{split}/{name}", "width": width, "height": height}
+
+
+def _annotations(arrays: GraphArrays) -> Iterator[dict]:
+    boxes = arrays.boxes.astype(np.float64)
+    boxes[:, 2:] -= boxes[:, :2]
+    image_ids = arrays.image_ids[arrays.box_owners].tolist()
+    rows = zip(image_ids, arrays.labels.tolist(), boxes.tolist(), strict=True)
+    for number, (image_id, label, box) in enumerate(rows, start=1):
+        yield {"id": number, "image_id": image_id, "category_id": label + 1, "bbox": box, "area": box[2] * box[3],
+               "iscrowd": 0}  # fmt: skip
+
+
+def _relation_annotations(arrays: GraphArrays) -> Iterator[dict]:
+    owners = arrays.relation_owners
+    first_annotations = np.cumsum(arrays.box_counts) - arrays.box_counts + 1
+    ends = arrays.relations[:, :2] + first_annotations[owners][:, None]
+    rows = zip(arrays.image_ids[owners].tolist(), ends.tolist(), arrays.relations[:, 2].tolist(), strict=True)
+    for number, (image_id, (subject, object_), predicate) in enumerate(rows, start=1):
+        yield {"id": number, "image_id": image_id, "subject_id": subject, "predicate_id": predicate + 1,
+               "object_id": object_}  # fmt: skip

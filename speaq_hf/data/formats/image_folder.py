@@ -1,0 +1,263 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""An image folder with `metadata.jsonl`, as the "imagefolder" of `datasets` reads it.
+
+Each line is one image:
+
+    {"file_name": "desk.jpg", "objects": {"bbox": [[4, 8, 50, 40], [2, 45, 90, 20]], "category": ["cup", "table"]},
+     "relations": [[0, 1, "on"]]}
+
+- `file_name`: relative to the folder of the `metadata.jsonl`
+- `objects`: boxes [x, y, width, height] in pixels and their categories (the key may also be `categories`)
+- `relations`: rows [subject, object, predicate]; subject and object count the line's objects from 0
+- `image_id`, `width`, `height`, `split`: optional
+
+Categories and predicates are names, or indices into the lists `objects` and `predicates` of a file `vocabulary.json` beside
+them; without this file the vocabulary is the sorted names. With `"bbox_format": "xyxy"` in it, boxes are corners. A folder may
+have folders for splits, each with its own `metadata.jsonl`; where no `split` says otherwise their name is the split.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from .graph_arrays import GraphArrays, GraphRow, Vocabulary, build_dataset
+from .image_files import ImageFinder, encoded_images, write_image
+from .json_fields import (
+    class_names,
+    corners,
+    field,
+    image_id_field,
+    integer_image_id,
+    number_rows,
+    parse_json,
+    read_json,
+    size_fields,
+    split_name,
+)
+
+
+logger = logging.getLogger(__name__)
+
+METADATA, VOCABULARY = "metadata.jsonl", "vocabulary.json"
+BBOX_FORMATS = ("xywh", "xyxy")
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line of a `metadata.jsonl`."""
+
+    where: str
+    folder: Path
+    split: str
+    entry: dict
+    categories: list
+    relations: list
+
+
+@dataclass(frozen=True)
+class _Indices:
+    """Index of every name."""
+
+    objects: dict[str, int]
+    predicates: dict[str, int]
+
+
+def found_in(folder: Path) -> bool:
+    """Whether the folder, or a folder in it, holds a `metadata.jsonl`."""
+    return bool(_metadata_files(folder))
+
+
+def read(path: Path, split: str | None = None) -> dict[str, Dataset]:
+    """Reads a folder, or one `metadata.jsonl`; the module's docstring describes it.
+
+    Args:
+        path: The folder or file.
+        split: The split to read; None: all.
+
+    Raises:
+        FileNotFoundError: An image is missing.
+        ValueError: A line is not what it should be.
+    """
+    root = path if path.is_dir() else path.parent
+    files = _metadata_files(path) if path.is_dir() else [path]
+    lines = [line for file in files for line in _read_lines(file, root)]
+    if not lines:
+        raise ValueError(f"{', '.join(map(str, files))}: there is no image, expected one JSON object per line")
+    vocabulary, bbox_format = _vocabulary(root / VOCABULARY, lines)
+    indices = _Indices(*({name: index for index, name in enumerate(names)} for names in astuple(vocabulary)))
+    finders = {folder: ImageFinder([folder]) for folder in {line.folder for line in lines}}
+    rows = defaultdict(list)
+    for line in lines:
+        if split in (None, line.split):
+            rows[line.split].append(_row(line, indices, bbox_format, finders[line.folder]))
+    datasets = {name: build_dataset(rows[name], vocabulary, name) for name in rows}
+    for name, dataset in datasets.items():
+        _warn_of_boxes_outside(GraphArrays.from_dataset(dataset), root, name)
+    return datasets
+
+
+def write(datasets: dict[str, Dataset], folder: Path) -> None:
+    """Writes `vocabulary.json`, and for each split a folder of images with its `metadata.jsonl`.
+
+    Boxes are written as x, y, width and height in double precision, from which `read` gets the same float32 corners; only a
+    box with a negative x1 more than 10^8 times larger than its x2 (or likewise y) can differ by its rounding.
+    """
+    vocabulary = Vocabulary.of(next(iter(datasets.values())))
+    content = {"objects": vocabulary.objects, "predicates": vocabulary.predicates, "bbox_format": "xywh"}
+    (folder / VOCABULARY).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    for split, dataset in datasets.items():
+        (folder / split).mkdir()
+        with open(folder / split / METADATA, "w", encoding="utf-8") as file:
+            for image, entry in zip(encoded_images(dataset), _entries(dataset), strict=True):
+                where = f"split '{split}', image {entry['image_id']}"
+                name = write_image(image, folder / split, str(entry["image_id"]), (".jpg", ".png"), where)
+                # Classes as indices: readers of typed columns take no rows of numbers and names.
+                file.write(json.dumps({"file_name": name, **entry}, allow_nan=False) + "\n")
+
+
+# Reading --------------------------------------------------------------------------------------------------------------
+
+
+def _metadata_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    candidates = [folder / METADATA, *(folder / name / METADATA for name in sorted(os.listdir(folder)))]
+    return [file for file in candidates if file.is_file()]
+
+
+def _read_lines(file: Path, root: Path) -> Iterator[_Line]:
+    default_split = "train" if file.parent == root else split_name(file.parent.name, str(file.parent))
+    with open(file, "rb") as handle:
+        for number, text in enumerate(handle, start=1):
+            if text.strip():
+                where = f"{file}, line {number}"
+                entry = parse_json(text, where)
+                objects = field(entry, "objects", dict, where)
+                key = "categories" if "categories" in objects else "category"
+                split = split_name(field(entry, "split", str, where), where) if "split" in entry else default_split
+                categories = field(objects, key, list, f"{where}, 'objects'")
+                relations = field(entry, "relations", list, where)
+                yield _Line(where, file.parent, split, entry, categories, relations)
+
+
+def _vocabulary(file: Path, lines: list[_Line]) -> tuple[Vocabulary, str]:
+    """The names and the format of the boxes."""
+    if not file.is_file():
+        categories = (value for line in lines for value in line.categories)
+        predicates = (row[2] for line in lines for row in line.relations if isinstance(row, list) and len(row) == 3)
+        names = _sorted_names(categories, "category", lines), _sorted_names(predicates, "relations", lines)
+        return Vocabulary(*names), "xywh"
+    content = read_json(file)
+    names = [
+        class_names(field(content, key, list, str(file)), f"{file}, '{key}'") for key in ("objects", "predicates")
+    ]
+    bbox_format = content.get("bbox_format", "xywh")
+    if bbox_format not in BBOX_FORMATS:
+        raise ValueError(f"{file}: 'bbox_format' must be one of {BBOX_FORMATS}, got {bbox_format!r}")
+    return Vocabulary(*names), bbox_format
+
+
+def _sorted_names(values: Iterable, key: str, lines: list[_Line]) -> list[str]:
+    names = set()
+    for value in values:
+        if not isinstance(value, str):
+            raise ValueError(
+                f"{lines[0].folder / METADATA}, '{key}': {value!r} is not a name; use names, or put the lists 'objects' "
+                f"and 'predicates' into {VOCABULARY} to use indices"
+            )
+        names.add(value)
+    if not names:
+        raise ValueError(f"{lines[0].folder / METADATA}, '{key}': no line has any; list the names in {VOCABULARY}")
+    return sorted(names)
+
+
+def _row(line: _Line, indices: _Indices, bbox_format: str, finder: ImageFinder) -> GraphRow:
+    where, entry = line.where, line.entry
+    path = finder.path(_inside(field(entry, "file_name", str, where), where), where)
+    boxes = number_rows(field(entry["objects"], "bbox", list, f"{where}, 'objects'"), 4, float, f"{where}, 'bbox'")
+    labels = [_index(value, indices.objects, f"{where}, 'category'") for value in line.categories]
+    if len(labels) != len(boxes):
+        raise ValueError(f"{where}, 'objects': {len(boxes)} boxes but {len(labels)} categories")
+    return GraphRow(
+        where,
+        path,
+        _line_image_id(entry, where),
+        *size_fields(entry, path, where),
+        corners(boxes) if bbox_format == "xywh" else boxes,
+        labels,
+        _relation_rows(line, indices),
+    )
+
+
+def _inside(name: str, where: str) -> str:
+    """A relative path that does not leave the folder, as `datasets` demands: such folders are downloaded and shared."""
+    normal = os.path.normpath(name)
+    if os.path.isabs(normal) or normal.split(os.sep)[0] == "..":
+        raise ValueError(f"{where}: 'file_name' must lie below the folder of the {METADATA}, got {name!r}")
+    return normal
+
+
+def _line_image_id(entry: dict, where: str) -> int:
+    if "image_id" not in entry:
+        return integer_image_id(os.path.splitext(entry["file_name"])[0])
+    return integer_image_id(image_id_field(entry, "image_id", where))
+
+
+def _relation_rows(line: _Line, indices: _Indices) -> np.ndarray:
+    where = f"{line.where}, 'relations'"
+    rows = [
+        [*row[:2], _index(row[2], indices.predicates, where)] if isinstance(row, list) and len(row) == 3 else row
+        for row in line.relations
+    ]
+    return number_rows(rows, 3, int, where)
+
+
+def _index(value: Any, index_of: dict[str, int], where: str) -> int:
+    """Index of a name; an index stays."""
+    index = index_of.get(value) if isinstance(value, str) else value
+    if type(index) is not int or not 0 <= index < len(index_of):
+        raise ValueError(
+            f"{where}: {value!r} is neither one of the {len(index_of)} names of the vocabulary nor its index"
+        )
+    return index
+
+
+def _warn_of_boxes_outside(arrays: GraphArrays, root: Path, split: str) -> None:
+    """Corners read as x, y, width, height mostly leave their image."""
+    outside = (arrays.boxes[:, 2:] > arrays.sizes[arrays.box_owners] + 1).any(axis=1)
+    if outside.sum() * 4 > len(outside):
+        logger.warning(
+            "%s, split '%s': %d of %d boxes reach beyond their image; if they are corners, say "
+            '"bbox_format": "xyxy" in %s.', root, split, outside.sum(), len(outside), VOCABULARY,
+        )  # fmt: skip
+
+
+# Writing --------------------------------------------------------------------------------------------------------------
+
+
+def _entries(dataset: Dataset) -> Iterator[dict]:
+    """Lines without file names."""
+    arrays = GraphArrays.from_dataset(dataset)
+    boxes = arrays.boxes.astype(np.float64)
+    boxes[:, 2:] -= boxes[:, :2]
+    box_ends, relation_ends = np.cumsum(arrays.box_counts)[:-1], np.cumsum(arrays.relation_counts)[:-1]
+    columns = np.split(boxes, box_ends), np.split(arrays.labels, box_ends), np.split(arrays.relations, relation_ends)
+    rows = zip(arrays.image_ids.tolist(), arrays.sizes.tolist(), *columns, strict=True)
+    for image_id, (width, height), bbox, category, relations in rows:
+        yield {
+            "image_id": image_id,
+            "width": width,
+            "height": height,
+            "objects": {"bbox": bbox.tolist(), "category": category.tolist()},
+            "relations": relations.tolist(),
+        }

@@ -1,0 +1,83 @@
+"""Training on data that users have: any known format, and the README's example word for word."""
+
+import json
+import re
+import shlex
+
+import pytest
+from PIL import Image
+
+from speaq_hf.data import load_scene_graph_splits, save_scene_graphs
+from tests.training.conftest import ROOT
+from tests.training.test_train import entries, run
+from training import evaluate, train
+from training.configuration_file import parse_run
+from training.data import load_split, load_training_data
+
+
+SECTION = (ROOT / "README.md").read_text().split("## Train on your own images in ten lines")[1].split("\n## ")[0]
+
+
+def read_example() -> tuple[list[str], list[list[str]]]:
+    """The lines of the metadata, and the words of the commands."""
+    metadata, commands = (re.search(rf"```{kind}\n(.*?)```", SECTION, re.DOTALL)[1] for kind in ("json", "bash"))
+    return metadata.splitlines(), [
+        shlex.split(line, comments=True) for line in commands.replace("\\\n", "").splitlines()
+    ]
+
+
+def data_arguments(micro_run, *overrides):
+    config, *words = micro_run("run", "--data.format", "auto", *overrides)[1:]
+    return parse_run(config, words).data
+
+
+def test_the_example_of_the_readme_trains(micro_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    lines, (training, evaluation) = read_example()
+    assert len(lines) + 3 <= 10
+    root = tmp_path / "data" / "mine"
+    root.mkdir(parents=True)
+    copies = [json.loads(line) | {"file_name": f"{copy}.jpg"} for line in lines[:1] for copy in range(4)]
+    for entry in (*copies, json.loads(lines[1])):
+        Image.new("RGB", (100, 80), (90, 60, 30)).save(root / entry["file_name"])
+    (root / "metadata.jsonl").write_text("\n".join([*map(json.dumps, copies), lines[1]]))
+    words = training[training.index("--data.root") :]
+    run(micro_run("run", *words, "--training.max_steps", "1", "--training.milestones", "[1]"))
+    config = json.loads((tmp_path / "outputs/mine/final/config.json").read_text())
+    assert list(config["id2predicate"].values()) == ["on", "under"]
+    evaluate.main([*evaluation[evaluation.index("--model") :], "--num_workers", "0"])
+    assert "R " in capsys.readouterr().out
+
+
+def test_a_converted_set_trains_like_its_source(micro_run, genome, tmp_path):
+    save_scene_graphs(load_scene_graph_splits(genome), tmp_path / "coco", "coco")
+    source = run(micro_run("source", "--training.max_steps", "1"))
+    converted = run(
+        micro_run(
+            "converted", "--training.max_steps", "1", "--data.root", str(tmp_path / "coco"), "--data.format", "auto"
+        )
+    )
+    assert entries(converted)[0]["loss"] == entries(source)[0]["loss"]
+
+
+def test_validation_images_from_the_training_split(micro_run, genome, tmp_path):
+    save_scene_graphs(load_scene_graph_splits(genome)["train"], tmp_path / "set", "arrow")
+    root = ("--data.root", str(tmp_path / "set"))
+    arguments = data_arguments(micro_run, *root, "--data.num_validation_images", "5")
+    train_split, validation = load_split(arguments, "train"), load_split(arguments, "val")
+    ids = load_scene_graph_splits(tmp_path / "set")["train"]["image_id"][:]
+    assert (validation["image_id"][:], train_split["image_id"][:]) == (ids[:5], ids[5:])
+    with pytest.raises(ValueError, match="there is no split 'validation'; it has \\['train'\\]"):
+        load_training_data(data_arguments(micro_run, *root))
+    with pytest.raises(ValueError, match="data.num_validation_images must leave images for both"):
+        load_split(data_arguments(micro_run, *root, "--data.num_validation_images", "1000"), "train")
+    with pytest.raises(ValueError, match="data.filter_non_overlap is known for visual_genome"):
+        load_split(data_arguments(micro_run, *root, "--data.filter_non_overlap", "true"), "train")
+
+
+def test_an_option_of_another_format_ends_with_one_message(micro_run, genome, tmp_path, capsys):
+    save_scene_graphs(load_scene_graph_splits(genome), tmp_path / "coco", "coco")
+    root = ("--data.root", str(tmp_path / "coco"), "--data.format", "auto")
+    with pytest.raises(SystemExit):
+        train.main(micro_run("run", *root, "--data.categories", "names.json"))
+    assert "error: the format coco has no option categories" in capsys.readouterr().err
