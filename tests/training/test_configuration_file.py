@@ -31,7 +31,7 @@ WRONG = [
     (["--training.learning_rate", "-1"], "training.learning_rate must not be negative, got -1"),
     (["--training.learning_rate", ".inf"], "training.learning_rate must not be negative, got inf"),
     (["--training.max_grad_norm", "0"], "training.max_grad_norm must be positive or null, got 0"),
-    (["--training.milestones", "[5, 3]"], "training.milestones must increase"),
+    (["--training.milestones", "[5, 3]"], "training.milestones must be at least 1 and increase"),
     (["--training.warmup_ratio", "1"], "training.warmup_ratio must be below 1"),
     (["--training.schedule", "linear"], "training.schedule: .*linear"),
     (["--training.mixed_precision", "fp8"], "training.mixed_precision: .*fp8"),

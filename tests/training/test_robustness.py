@@ -170,7 +170,8 @@ def broken_genome(genome, tmp_path):
 
 
 def data_arguments(root):
-    return train.parse_arguments(["--config", str(CONFIGS / "tiny.yaml"), "--data.root", str(root)]).data
+    words = ["--config", str(CONFIGS / "tiny.yaml"), "--data.root", str(root), "--data.synthetic_root", "null"]
+    return train.parse_arguments(words).data
 
 
 CONFIGS = Path(train.__file__).parent / "configs"
