@@ -9,7 +9,7 @@ from typing import Any
 
 from datasets import Dataset
 from datasets import Image as ImageFeature
-from PIL import Image
+from PIL import Image, ImageOps
 
 
 class UnreadableImageError(ValueError):
@@ -25,7 +25,7 @@ def undecoded(dataset: Dataset) -> Dataset:
 
 
 def read_image(row: Mapping[str, Any]) -> Image.Image:
-    """The RGB image of a row.
+    """The RGB image of a row, upright.
 
     Args:
         row: `image`, a PIL image or a dict of `path` and `bytes`, and `image_id`.
@@ -36,9 +36,9 @@ def read_image(row: Mapping[str, Any]) -> Image.Image:
     image = row["image"]
     try:
         if isinstance(image, Image.Image):
-            return image.convert("RGB")
+            return ImageOps.exif_transpose(image).convert("RGB")
         with Image.open(image["path"] if image["bytes"] is None else io.BytesIO(image["bytes"])) as opened:
-            return opened.convert("RGB")
+            return ImageOps.exif_transpose(opened).convert("RGB")
     # Pillow's decoders raise many kinds of errors on damaged files, also SyntaxError and struct.error.
     except Exception as error:
         file = getattr(image, "filename", None) if isinstance(image, Image.Image) else image["path"]
