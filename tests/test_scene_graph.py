@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import ExifTags, Image
 
 from speaq_hf.scene_graph import SceneGraph
 
@@ -60,7 +61,7 @@ def assert_same(a: SceneGraph, b: SceneGraph) -> None:
 @given(num_objects=st.integers(1, 6), num_relations=st.integers(0, 8), seed=st.integers(0, 999))
 def test_json_round_trip_is_exact(num_objects, num_relations, seed):
     graph = make_graph(num_objects, num_relations, seed)
-    assert_same(SceneGraph.from_dict(json.loads(json.dumps(graph.to_dict()))), graph)
+    assert_same(SceneGraph.from_dict(json.loads(json.dumps(graph.to_dict(), allow_nan=False))), graph)
 
 
 def test_empty_graph_keeps_shapes_through_json():
@@ -106,6 +107,14 @@ def test_filter_by_label_needs_both_ends():
     assert len(graph.filter(labels=[])) == 0
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [(name for name in ("man", "hat")), np.array([0, 2]), np.array(["man", "hat"]), torch.tensor([0, 2]), {0, "hat"}],
+)
+def test_filter_takes_any_collection(labels):
+    assert [str(t) for t in riding_scene().filter(labels=labels).triplets()] == ["man wearing hat (0.25)"]
+
+
 def test_filter_by_scores():
     graph = riding_scene()
     assert len(graph.filter(min_score=0.5)) == 1
@@ -116,6 +125,12 @@ def test_filter_by_scores():
 def test_filter_names_what_it_does_not_know():
     with pytest.raises(ValueError, match=r"`labels` \['unicorn'\]"):
         riding_scene().filter(labels=["man", "unicorn"])
+    with pytest.raises(ValueError, match=r"`labels` \[7\]"):
+        riding_scene().filter(labels=np.array([0, 7]))
+    with pytest.raises(ValueError, match=r"`predicates` \['on'\]"):
+        riding_scene().filter(predicates=(name for name in ("riding", "on")))
+    with pytest.raises(TypeError, match="`labels` must be a collection, got 3"):
+        riding_scene().filter(labels=3)
     with pytest.raises(ValueError, match="got the string 'riding'"):
         riding_scene().filter(predicates="riding")
     with pytest.raises(ValueError, match="at least 0, got -1"):
@@ -149,12 +164,29 @@ def test_repr_is_short_and_says_what_is_in_it():
         ("relation_scores", [], ValueError, "`relation_scores` has 0 rows but `relations` has 2"),
         ("predicate_probabilities", torch.zeros(2, 2), ValueError, r"must have shape \(n, 3\), got \(2, 2\)"),
         ("image_size", (3, 24, 48), ValueError, r"must be \(height, width\)"),
+        ("image_size", (0, 48), ValueError, "each at least 1 pixel, got \\(0, 48\\)"),
+        ("image_size", (24.5, 48), TypeError, "two integers"),
+        ("image_size", 24, TypeError, "two integers"),
+        ("boxes", [[0, 0, 1, 1]] * 3 + [[0, 0, np.nan, 1]], ValueError, "`boxes` must be finite.*nan.* in row 3"),
+        ("scores", [0.5, 0.5, np.inf, 0.5], ValueError, "`scores` must be finite, got inf in row 2"),
+        ("relation_scores", [0.5, np.nan], ValueError, "`relation_scores` must be finite, got nan in row 1"),
+        ("predicate_probabilities", [[np.nan, 0, 0]] * 2, ValueError, "`predicate_probabilities` must be finite"),
         ("id2predicate", {0: "riding", 2: "wearing"}, ValueError, "without gaps"),
     ],
 )
 def test_malformed_field_is_named(field, value, error, message):
     with pytest.raises(error, match=message):
         SceneGraph.from_dict(riding_scene().to_dict() | {field: value})
+
+
+@pytest.mark.parametrize("opened", [str, lambda path: path, Image.open], ids=["str", "path", "PIL"])
+def test_plot_opens_files_and_turns_them_upright(tmp_path, opened):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("networkx")
+    image, exif = Image.new("RGB", (24, 48), "red"), Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # stored lying: upright it is 48 wide and 24 high, as the graph says
+    image.save(tmp_path / "lying.png", exif=exif)
+    assert riding_scene().plot(opened(tmp_path / "lying.png")).axes
 
 
 def test_from_dict_names_missing_and_unknown_fields():

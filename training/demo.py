@@ -60,7 +60,7 @@ NUM_THREADS = (
 NUM_PICTURES = 24
 # Few and large objects, for a model that trains for minutes; the page says how far guessing predicates from classes gets.
 SCENES = SceneComplexity(
-    min_objects=2, max_objects=4, min_relations=1, max_relations=4, usual_boost=4.0, min_zoom=1.15, max_zoom=1.35
+    min_objects=2, max_objects=3, min_relations=1, max_relations=3, usual_boost=4.0, min_zoom=1.15, max_zoom=1.35
 )
 # R@50 and R@100 say little more: the tiny model makes 40 predictions per image.
 METRICS = ("R@20", "ng-R@20", "mR@20", "mR@20 (present)", "zR@20")

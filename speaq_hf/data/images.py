@@ -26,7 +26,7 @@ def undecoded(dataset: Dataset) -> Dataset:
 
 
 def read_image(row: Mapping[str, Any]) -> Image.Image:
-    """The RGB image of a row.
+    """The RGB image of a row, upright.
 
     Args:
         row: `image`, a PIL image or a dict of `path` and `bytes`, and `image_id`.
@@ -39,7 +39,7 @@ def read_image(row: Mapping[str, Any]) -> Image.Image:
         if isinstance(image, Image.Image):
             return _to_rgb(image)
         with Image.open(image["path"] if image["bytes"] is None else io.BytesIO(image["bytes"])) as opened:
-            return _to_rgb(ImageOps.exif_transpose(opened))  # turned as `datasets` and Detectron2 turn it
+            return _to_rgb(opened)
     # Pillow's decoders raise many kinds of errors on damaged files, also SyntaxError and struct.error.
     except Exception as error:
         file = getattr(image, "filename", None) if isinstance(image, Image.Image) else image["path"]
@@ -50,6 +50,7 @@ def read_image(row: Mapping[str, Any]) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)  # turned as `datasets` and Detectron2 turn it
     if image.mode.startswith("I"):  # 16 bits, of which `convert` would make white
         image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257.0).round().astype(np.uint8))
     return image.convert("RGB")

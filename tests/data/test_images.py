@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from speaq_hf.data.images import UnreadableImageError, read_image
 
@@ -24,11 +24,17 @@ def test_sixteen_bits_become_eight():
         np.testing.assert_array_equal(pixels[..., 0].ravel(), np.arange(256))
 
 
-def test_orientation_is_followed_as_datasets_does():
-    image = Image.new("RGB", (40, 20))
-    exif = image.getexif()
-    exif[0x0112] = 6  # to be turned by a quarter
-    assert read_image(row(image, "JPEG", exif=exif)).size == (20, 40)
+@pytest.mark.parametrize("decoded", [False, True])
+def test_images_are_read_upright_and_turned_once(decoded):
+    lying, exif = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(2, 4, 3)), Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    given = row(lying, exif=exif)
+    if decoded:
+        given["image"] = Image.open(io.BytesIO(given["image"]["bytes"]))
+    upright = read_image(given)
+    expected = lying.transpose(Image.Transpose.ROTATE_270)
+    assert upright.size == (2, 4) and np.array_equal(upright, expected)
+    assert np.array_equal(ImageOps.exif_transpose(upright), expected)  # nothing left to turn
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "F"])

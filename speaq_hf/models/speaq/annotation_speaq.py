@@ -36,8 +36,9 @@ def prepare_labels(annotation: Mapping[str, Any], image_size: tuple[int, int], i
     where = f"annotations[{image_index}]"
     _check_keys(annotation, ("image_id", "annotations", "relations"), where)
     for field in ("annotations", "relations"):
-        if not hasattr(annotation[field], "__len__"):
-            raise ValueError(f"`{where}['{field}']` must be a list, got {type(annotation[field]).__name__}.")
+        rows = annotation[field]
+        if isinstance(rows, (str, Mapping)) or not (hasattr(rows, "__len__") and hasattr(rows, "__getitem__")):
+            raise ValueError(f"`{where}['{field}']` must be a list, got {type(rows).__name__}.")
     objects = annotation["annotations"]
     for row, obj in enumerate(objects):
         _check_keys(obj, ("bbox", "category_id"), f"{where}['annotations'][{row}]")
@@ -136,6 +137,8 @@ def _check_relation_ends(relations: np.ndarray, num_objects: int, where: str) ->
 
 def _loss_weight(weight: float | None, where: str) -> np.ndarray:
     value = _numeric(1.0 if weight is None else weight)
-    if value.shape != () or not np.isfinite(value) or value < 0:
-        raise ValueError(f"`{where}['loss_weight']` must be one finite, non-negative number, got {weight!r}.")
+    if value.shape != () or not 0 <= value <= np.finfo(np.float32).max:  # false for nan
+        raise ValueError(
+            f"`{where}['loss_weight']` must be one finite, non-negative number that float32 can hold, got {weight!r}."
+        )
     return value.astype(np.float32)

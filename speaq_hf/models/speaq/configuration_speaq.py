@@ -2,6 +2,7 @@
 """Configuration of SpeaQ (arXiv 2403.17709) and of its baseline Iterative SGG (NeurIPS 2022)."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Literal
 
@@ -23,6 +24,9 @@ _DESCRIBED_BY = {
     "id2predicate": ("predicate2id", *_PREDICATE_FIELDS),
     "predicate2id": ("id2predicate", *_PREDICATE_FIELDS),
 }
+_INVERSES = {"id2label": "label2id", "id2predicate": "predicate2id"}
+# Above this, float32 cannot be trusted with sums of class weights.
+_LARGEST_CLASS_WEIGHT = 1e30
 
 
 @strict
@@ -172,6 +176,8 @@ class SpeaQConfig(PreTrainedConfig):
     loss_weight_scope: Literal["all", "relation_matched"] = "all"
 
     def __post_init__(self, **kwargs: Any) -> None:
+        self._check_label_types()
+        inverses = {"id2label": self.label2id, "id2predicate": self.predicate2id}
         self._complete_backbone()
         self._complete_labels(kwargs.get("num_labels"))
         self._complete_predicates()
@@ -180,6 +186,7 @@ class SpeaQConfig(PreTrainedConfig):
         # Called here rather than as `validate_*` hooks, whose errors are not `ValueError`s.
         self._check_sizes()
         self._check_vocabularies()
+        self._check_inverses(inverses)
         self._check_predicate_lists()
         self._check_assignment()
         self._check_rates()
@@ -230,9 +237,11 @@ class SpeaQConfig(PreTrainedConfig):
             changes: New values. A dict for `backbone_config` changes the fields it names, unless it names a `model_type`.
 
         Returns:
-            `saved | changes`, without saved fields that describe a vocabulary that is replaced.
+            `saved | changes`, without saved fields that describe a vocabulary that is replaced. Saved inverses of a
+            vocabulary are left out too: they follow from it, and are old where someone assigned a new one before saving.
         """
         stale = {name for source, names in _DESCRIBED_BY.items() if source in changes for name in names}
+        stale |= {inverse for vocabulary, inverse in _INVERSES.items() if saved.get(vocabulary)}
         backbone = changes.get("backbone_config")
         if isinstance(backbone, dict) and "model_type" not in backbone and saved.get("backbone_config"):
             changes = changes | {"backbone_config": _as_dict(saved["backbone_config"]) | backbone}
@@ -302,6 +311,28 @@ class SpeaQConfig(PreTrainedConfig):
                 names = list(vocabulary.values())
                 raise ValueError(f"`{name}` has duplicate names: {sorted({n for n in names if names.count(n) > 1})}.")
 
+    def _check_label_types(self) -> None:
+        """The base class, unlike this one, does not validate the types of its fields."""
+        for name, content in (("id2label", "index to name"), ("label2id", "name to index")):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Mapping):
+                raise ValueError(
+                    f"`{name}` must be a dict from {content}, got {type(value).__name__}; for a list of names use "
+                    "`id2label=dict(enumerate(names))`."
+                )
+
+    def _check_inverses(self, given: dict[str, Mapping[str, int] | None]) -> None:
+        """What was given as the inverse of a vocabulary is that."""
+        for name, inverse in given.items():
+            expected = {entry: index for index, entry in getattr(self, name).items()}
+            found = {entry: int(index) for entry, index in (inverse or expected).items()}
+            if found != expected:
+                differing = sorted(expected.items() ^ found.items(), key=str)[:4]
+                raise ValueError(
+                    f"`{_INVERSES[name]}` must be the inverse of `{name}`, but they differ in {differing}: pass only one "
+                    "of them."
+                )
+
     def _check_predicate_lists(self) -> None:
         """Counts and class weights fit the predicates."""
         lengths = {"group_predicate_counts": 0, "predicate_counts": 0, "predicate_class_weights": 1}
@@ -356,6 +387,19 @@ class SpeaQConfig(PreTrainedConfig):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
                 raise ValueError(f"`{name}` must be finite and not negative, got {value}.")
+        weight = self.assignment_predicate_weight
+        if weight is not None and not math.isfinite(weight):
+            raise ValueError(f"`assignment_predicate_weight` must be finite, or None to leave it out, got {weight}.")
+        self._check_reweighting()
+
+    def _check_reweighting(self) -> None:
+        """The class weight of a predicate that never occurs, the largest one, can be computed with."""
+        alpha, beta = self.predicate_reweight_alpha, self.predicate_reweight_beta
+        if beta * math.log(max(alpha / 1e-5, 1.0)) > math.log(_LARGEST_CLASS_WEIGHT):
+            raise ValueError(
+                f"`predicate_reweight_alpha={alpha}` and `predicate_reweight_beta={beta}` give rare predicates weights up "
+                f"to (alpha / 1e-5)^beta, more than {_LARGEST_CLASS_WEIGHT}: reduce one of them (published: 0.07, 0.75)."
+            )
 
 
 def _as_dict(config: dict[str, Any] | PreTrainedConfig) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_processing_backends import PilBackend
@@ -26,7 +27,7 @@ from transformers.image_utils import (
 from transformers.utils import is_torchvision_available
 
 from .annotation_speaq import prepare_labels
-from .post_processing_speaq import post_process_scene_graph
+from .post_processing_speaq import check_names, post_process_scene_graph
 from .scene_graph_speaq import SceneGraph
 
 
@@ -44,8 +45,10 @@ def get_resized_size(image_size: tuple[int, int], size: SizeDict) -> tuple[int, 
         (height, width), each at least 1.
 
     Raises:
-        ValueError: `size` has other keys.
+        ValueError: `size` has other keys, or a value below 1.
     """
+    if any(side < 1 for _, side in size):
+        raise ValueError(f"The values of `size` must be at least 1 pixel, got {dict(size)}.")
     if size.height and size.width:
         return size.height, size.width
     if not size.shortest_edge:
@@ -62,9 +65,15 @@ def get_resized_size(image_size: tuple[int, int], size: SizeDict) -> tuple[int, 
     return height, width
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """Turns a PIL image as its EXIF tag says, as transformers does with paths; the result has no such tag any more."""
+    return ImageOps.exif_transpose(image) if ExifTags.Base.Orientation in image.getexif() else image
+
+
 def _to_eight_bits(image: ImageInput) -> ImageInput:
     """Scales 16-bit images, which would otherwise be clipped to white, to 8 bits; makes arrays 3-D and writeable."""
     if is_pil_image(image):
+        image = _upright(image)
         if not image.mode.startswith("I"):
             return image
         image = np.asarray(image).clip(0, 65535).astype(np.uint16)  # PIL stores 16-bit PNG as I;16 or as I
@@ -90,7 +99,7 @@ class SpeaQImageProcessingMixin:
     """All that does not depend on the backend. A backend contributes `resize` for one image.
 
     Args:
-        id2label: Object class names, used by `post_process_scene_graph` and saved with the processor.
+        id2label: Object class names, keys from 0 without gaps, used by `post_process_scene_graph` and saved with the processor.
         id2predicate: Predicate names, likewise.
         **kwargs: Settings of transformers' image processors: `do_resize`, `size`, `resample`, `do_rescale`,
             `rescale_factor`, `do_normalize`, `image_mean`, `image_std`, `do_pad`, `pad_size`, `do_convert_rgb`.
@@ -112,9 +121,8 @@ class SpeaQImageProcessingMixin:
         self, id2label: Mapping[int, str] | None = None, id2predicate: Mapping[int, str] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        # JSON turns integer keys into strings.
-        self.id2label = None if id2label is None else {int(key): name for key, name in id2label.items()}
-        self.id2predicate = None if id2predicate is None else {int(key): name for key, name in id2predicate.items()}
+        self.id2label = None if id2label is None else check_names("id2label", id2label)
+        self.id2predicate = None if id2predicate is None else check_names("id2predicate", id2predicate)
 
     def preprocess(
         self,
@@ -126,9 +134,10 @@ class SpeaQImageProcessingMixin:
         """Turns images, and what is annotated in them, into the model's inputs.
 
         Args:
-            images: One image or several: PIL, numpy, torch, path or URL; any colour mode. Arrays hold values in
+            images: One image or several: PIL, numpy, torch, path or URL; any colour mode. PIL images are turned
+                upright by their EXIF tag, whether opened here or by the caller. Arrays hold values in
                 [0, 255] (16-bit integers: [0, 65535]), or in [0, 1] with `do_rescale=False`.
-            annotations: One per image, in pixels of that image:
+            annotations: One per image, in pixels of that image once upright:
                 `{"image_id": int, "annotations": [{"bbox": [x, y, w, h], "category_id": int}, ...],
                 "relations": [[subject, object, predicate], ...]}` with optional `loss_weight` and `source`; subject and
                 object are positions in `annotations`. Boxes are clipped to the image; those left without area, and
@@ -143,8 +152,9 @@ class SpeaQImageProcessingMixin:
             `source` where it was given.
 
         Raises:
-            ValueError: An annotation is malformed (the message names image and field), or images of different sizes
-                are to be stacked with `do_pad=False`.
+            ValueError: There is no image, or one without pixels, an annotation is malformed (the message names image and
+                field), `size` has a value below 1, or images of different sizes are to be stacked with `do_pad=False`.
+            TypeError: `annotations` is neither a dict nor a list of them.
         """
         return super().preprocess(_as_image_list(images), annotations, return_tensors=return_tensors, **kwargs)
 
@@ -175,9 +185,9 @@ class SpeaQImageProcessingMixin:
         Args:
             outputs: What `SpeaQForSceneGraphGeneration` returned for B images.
             target_sizes: (height, width) in pixels of each of the B original images.
-            top_k: Number of relations to keep per image; `None` keeps all.
+            top_k: Number of relations to keep per image, at least 1; `None` keeps all.
             predicates_per_query: How many predicates each relation query proposes.
-            nms_threshold: IoU above which two boxes of one class are one object.
+            nms_threshold: IoU in [0, 1] above which two boxes of one class are one object; 1 keeps all boxes.
             score_threshold: Lowest relation score kept, in [0, 1].
             id2label: Object class names; `None` takes the processor's, and if it has none LABEL_0, LABEL_1, ...
             id2predicate: Predicate names; `None` takes the processor's, and if it has none PREDICATE_0, ...
@@ -187,6 +197,7 @@ class SpeaQImageProcessingMixin:
 
         Raises:
             ValueError: An output is missing, misshapen or not finite, or an argument is out of range.
+            TypeError: An argument is not of the type above.
         """
         return post_process_scene_graph(
             outputs,
@@ -217,6 +228,7 @@ class SpeaQImageProcessingMixin:
         **kwargs: Any,
     ) -> BatchFeature:
         original_sizes = [tuple(image.shape[-2:]) for image in images]
+        _check_images(original_sizes)
         if do_resize:
             images = [self.resize(image, size, resample=resample) for image in images]
         sizes = [tuple(image.shape[-2:]) for image in images]
@@ -246,12 +258,22 @@ else:
     SpeaQImageProcessor = SpeaQImageProcessorPil
 
 
+def _check_images(sizes: list[tuple[int, int]]) -> None:
+    if not sizes:
+        raise ValueError("`images` must hold at least one image, got none.")
+    for index, size in enumerate(sizes):
+        if min(size) < 1:
+            raise ValueError(f"`images[{index}]` must have at least one pixel, got (height, width) = {size}.")
+
+
 def _prepare_batch_labels(
     annotations: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     original_sizes: list[tuple[int, int]],
     sizes: list[tuple[int, int]],
 ) -> list[dict[str, Any]]:
     annotations = [annotations] if isinstance(annotations, Mapping) else annotations
+    if isinstance(annotations, str) or not hasattr(annotations, "__len__"):
+        raise TypeError(f"`annotations` must be a dict or a list of dicts, got {type(annotations).__name__}.")
     if len(annotations) != len(sizes):
         raise ValueError(f"Expected one annotation per image, got {len(annotations)} for {len(sizes)} images.")
     return [

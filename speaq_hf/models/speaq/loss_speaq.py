@@ -7,7 +7,7 @@ the whole batch, M matched (query, relation) pairs. Everything is computed in fl
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,7 +143,7 @@ class RelationTargets:
 
     @classmethod
     def from_labels(
-        cls, labels: Sequence[dict[str, Any]], num_labels: int, num_predicates: int, device: torch.device
+        cls, labels: Sequence[Mapping[str, Any]], num_labels: int, num_predicates: int, device: torch.device
     ) -> "RelationTargets":
         """Gather the ends of every relation.
 
@@ -154,58 +154,119 @@ class RelationTargets:
             device: Where the targets go.
 
         Raises:
-            ValueError: Naming the image and the field that is wrong.
+            ValueError: Naming the image and the field whose layout or values are wrong.
+            TypeError: Naming the image, or the field of integers that holds other values.
         """
-        images = [_gather_relations(label, image, num_labels, num_predicates) for image, label in enumerate(labels)]
+        # On the CPU because the checks look at values, which would stop an accelerator.
+        images = [_read_label(label, image) for image, label in enumerate(labels)]
         weights = [_loss_weight(label, image) for image, label in enumerate(labels)]
+        classes, boxes, relations = (torch.cat(parts) for parts in zip(*images, strict=True))
+        num_boxes, counts = (classes.new_tensor([len(parts[field]) for parts in images]) for field in (1, 2))
+        _check_values(classes, boxes, relations, num_boxes, counts, num_labels, num_predicates)
+        first_boxes = (num_boxes.cumsum(0) - num_boxes).repeat_interleave(counts)
+        subject, object_ = (relations[:, :2] + first_boxes[:, None]).unbind(dim=1)
+        spanned = span_relation_boxes(boxes[subject], boxes[object_])
         return cls(
-            labels=torch.cat([classes for classes, _ in images], dim=1).to(device),
-            boxes=torch.cat([boxes for _, boxes in images], dim=1).to(device),
-            counts=[classes.shape[1] for classes, _ in images],
+            labels=torch.stack((classes[subject], classes[object_], relations[:, 2])).to(device),
+            boxes=torch.stack((boxes[subject], boxes[object_], spanned)).to(device),
+            counts=counts.tolist(),
             loss_weights=torch.tensor(weights, dtype=torch.float32, device=device),
         )
 
 
-def _gather_relations(
-    label: dict[str, Any], image: int, num_labels: int, num_predicates: int
-) -> tuple[Tensor, Tensor]:
-    """Classes `(3, r)` and boxes `(3, r, 4)` of one image's relations, on the CPU."""
-    missing = [name for name in ("class_labels", "boxes", "relations") if name not in label]
+# Name -> size of the last dimension (none for one value per row) and dtype.
+_LABEL_FIELDS = {"class_labels": ((), torch.int64), "boxes": ((4,), torch.float32), "relations": ((3,), torch.int64)}
+
+
+def _read_label(label: Mapping[str, Any], image: int) -> list[Tensor]:
+    """Class labels `(n,)`, boxes `(n, 4)` and relations `(r, 3)` of one image, on the CPU."""
+    needed = "class_labels (n,), boxes (n, 4), relations (r, 3)"
+    if not isinstance(label, Mapping):
+        raise TypeError(f"labels[{image}] must be a dict with {needed}, got {type(label).__name__}.")
+    missing = [name for name in _LABEL_FIELDS if name not in label]
     if missing:
+        raise ValueError(f"labels[{image}] lacks {missing}; it needs {needed}.")
+    tensors = [_as_field(label[name], f"labels[{image}]['{name}']", *layout) for name, layout in _LABEL_FIELDS.items()]
+    if len(tensors[0]) != len(tensors[1]):
         raise ValueError(
-            f"labels[{image}] lacks {missing}; it needs class_labels (n,), boxes (n, 4), relations (r, 3)."
+            f"labels[{image}] has {len(tensors[0])} class_labels but {len(tensors[1])} boxes; they must agree."
         )
-    # On the CPU because the checks below look at values, which would stop an accelerator once per image.
-    classes = torch.as_tensor(label["class_labels"]).reshape(-1).long().cpu()
-    boxes = torch.as_tensor(label["boxes"]).reshape(-1, 4).float().cpu()
-    relations = torch.as_tensor(label["relations"]).reshape(-1, 3).long().cpu()
-    if len(classes) != len(boxes):
-        raise ValueError(f"labels[{image}] has {len(classes)} class_labels but {len(boxes)} boxes; they must agree.")
-    _check_range(classes, num_labels, f"labels[{image}]['class_labels']", "config.num_labels")
-    _check_range(relations[:, :2], len(boxes), f"labels[{image}]['relations'][:, :2]", "the number of boxes")
-    _check_range(relations[:, 2], num_predicates, f"labels[{image}]['relations'][:, 2]", "config.num_predicates")
-    if not boxes.isfinite().all():
+    return tensors
+
+
+def _as_field(value: Any, field: str, tail: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """`value` as a tensor `(rows, *tail)` of `dtype`; one without elements may have any shape and dtype."""
+    layout = f"({', '.join(['rows', *map(str, tail)])}{'' if tail else ','})"
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{field} must have shape {layout}, got {type(value).__name__}: {error}.") from error
+    if tensor.numel() == 0:
+        return tensor.detach().reshape(0, *tail).to("cpu", dtype)
+    if tensor.dim() != 1 + len(tail) or tensor.shape[1:] != tail:
+        raise ValueError(f"{field} must have shape {layout}, got {tuple(tensor.shape)}.")
+    is_real = not tensor.is_complex() and tensor.dtype != torch.bool
+    if not is_real or (tensor.is_floating_point() and not dtype.is_floating_point):
+        expected = "numbers" if dtype.is_floating_point else "integers, such as torch.int64"
+        raise TypeError(f"{field} must hold {expected}, got {tensor.dtype}.")
+    return tensor.detach().to("cpu", dtype)
+
+
+def _check_values(
+    classes: Tensor,
+    boxes: Tensor,
+    relations: Tensor,
+    num_boxes: Tensor,
+    counts: Tensor,
+    num_labels: int,
+    num_predicates: int,
+) -> None:
+    """Check the joined labels of a batch, whose images have `num_boxes` `(B,)` boxes and `counts` `(B,)` relations."""
+    sizes = num_boxes.repeat_interleave(counts)[:, None]
+    ends, predicates = relations[:, :2], relations[:, 2:]
+    _check_range(classes[:, None], num_labels, num_boxes, "['class_labels']", "config.num_labels")
+    _check_range(ends, sizes, counts, "['relations'][:, :2]", "the number of boxes")
+    _check_range(predicates, num_predicates, counts, "['relations'][:, 2]", "config.num_predicates")
+    valid = (boxes >= -1) & (boxes <= 2)  # false for nan
+    valid[:, 2:] &= boxes[:, 2:] >= 0
+    if not valid.all():
+        row = _first_false_row(valid)
         raise ValueError(
-            f"labels[{image}]['boxes'] must be finite, got {boxes[~boxes.isfinite().all(dim=1)].tolist()}."
+            f"labels[{_image_of(row, num_boxes)}]['boxes'] must be finite (cx, cy, w, h) relative to the image (divided by "
+            f"its width and height, not pixels), with w, h ≥ 0 and nothing outside [-1, 2], got {boxes[row].tolist()}."
         )
-    subject, object_, predicate = relations.unbind(dim=1)
-    spanned = span_relation_boxes(boxes[subject], boxes[object_])
-    return torch.stack((classes[subject], classes[object_], predicate)), torch.stack(
-        (boxes[subject], boxes[object_], spanned)
-    )
 
 
-def _check_range(indices: Tensor, size: int, field: str, bound: str) -> None:
-    wrong = indices[(indices < 0) | (indices >= size)]
-    if len(wrong):
-        raise ValueError(f"{field} must lie in [0, {size}) ({bound}), got {wrong.unique().tolist()[:10]}.")
+def _check_range(indices: Tensor, sizes: Tensor | int, counts: Tensor, field: str, bound: str) -> None:
+    """Refuse indices `(rows, k)` outside [0, sizes), `counts` `(B,)` rows of which belong to each image."""
+    valid = (indices >= 0) & (indices < sizes)
+    if not valid.all():
+        row = _first_false_row(valid)
+        size = sizes if isinstance(sizes, int) else sizes[row].item()
+        wrong = indices[row][~valid[row]].tolist()
+        raise ValueError(f"labels[{_image_of(row, counts)}]{field} must lie in [0, {size}) ({bound}), got {wrong}.")
 
 
-def _loss_weight(label: dict[str, Any], image: int) -> float:
-    weight = float(label.get("loss_weight", 1.0))
-    if not math.isfinite(weight) or weight < 0:
-        raise ValueError(f"labels[{image}]['loss_weight'] must be finite and not negative, got {weight}.")
-    return weight
+def _first_false_row(valid: Tensor) -> int:
+    return int((~valid).any(dim=1).nonzero()[0])
+
+
+def _image_of(row: int, counts: Tensor) -> int:
+    """The image a row of the batch belongs to when each has `counts` `(B,)` of them."""
+    return int((counts.cumsum(0) <= row).sum())
+
+
+def _loss_weight(label: Mapping[str, Any], image: int) -> float:
+    weight = label.get("loss_weight")
+    try:
+        value = 1.0 if weight is None else float(weight)
+    except (TypeError, ValueError, RuntimeError):
+        value = math.nan
+    if not 0 <= value <= torch.finfo(torch.float32).max:  # false for nan
+        raise ValueError(
+            f"labels[{image}]['loss_weight'] must be one finite number of at least 0 that float32 can hold, got {weight!r}."
+        )
+    return value
 
 
 _STREAMS = (
@@ -538,6 +599,7 @@ class SpeaQCriterion:
 
         Raises:
             ValueError: When `labels` do not fit the images or the vocabularies.
+            TypeError: When `labels` hold something else than dicts, or floats where integers belong.
         """
         batch_size, device = len(layers[-1]["subject_logits"]), layers[-1]["subject_logits"].device
         if len(labels) != batch_size:

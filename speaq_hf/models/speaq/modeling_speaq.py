@@ -656,6 +656,15 @@ class SpeaQDecoder(SpeaQPreTrainedModel):
         return torch.cat((entities, relation), dim=-1)
 
 
+def _check_pixel_mask(pixel_values: Tensor, pixel_mask: Tensor | None) -> None:
+    expected = (pixel_values.shape[0], *pixel_values.shape[-2:])
+    if pixel_mask is not None and tuple(pixel_mask.shape) != expected:
+        raise ValueError(
+            f"`pixel_mask` must have shape (batch, height, width) = {expected} as `pixel_values` of shape "
+            f"{tuple(pixel_values.shape)}, got {tuple(pixel_mask.shape)}."
+        )
+
+
 class SpeaQModel(SpeaQPreTrainedModel):
     """Backbone, encoder and the three decoders, without heads."""
 
@@ -681,7 +690,11 @@ class SpeaQModel(SpeaQPreTrainedModel):
 
         Returns:
             States of all decoder layers.
+
+        Raises:
+            ValueError: When `pixel_mask` does not have the size of the images.
         """
+        _check_pixel_mask(pixel_values, pixel_mask)
         features, mask = self.backbone(pixel_values.to(self.dtype), pixel_mask)
         inputs_embeds = self.input_projection(features).flatten(2).transpose(1, 2)
         grid = torch.ones_like(features[:, 0], dtype=torch.bool) if mask is None else mask
@@ -812,14 +825,16 @@ class SpeaQForSceneGraphGeneration(SpeaQPreTrainedModel):
             pixel_mask: `(B, H, W)`, 1 = image, 0 = padding. All image when missing.
             labels: One dict per image: `class_labels` `(n,)`, `boxes` `(n, 4)` (cx, cy, w, h) in [0, 1] of the
                 un-padded image, `relations` `(r, 3)` rows (subject index, object index, predicate) and optionally
-                `loss_weight`, a number ≥ 0 (default 1). n and r may be 0.
+                `loss_weight`, a number ≥ 0 (default 1, also for `None`). n and r may be 0.
             kwargs: `output_hidden_states`, `output_attentions`, `return_dict`.
 
         Returns:
             Predictions of the last layer, of the earlier ones, and the loss.
 
         Raises:
-            ValueError: When `labels` do not fit the images or the vocabularies.
+            ValueError: When `pixel_mask` does not have the size of the images, or `labels` do not fit the images or the
+                vocabularies.
+            TypeError: When `labels` hold something else than dicts, or floats where integers belong.
         """
         outputs = self.model(pixel_values, pixel_mask, **kwargs)
         layers = self._predict_layers(outputs)

@@ -7,7 +7,9 @@ are the objects of the image; every relation then connects the objects its own t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import torch
@@ -63,9 +65,10 @@ def post_process_scene_graph(
             `(B, R, P+1)`, all with background last, `subject_boxes` and `object_boxes` `(B, R, 4)` as
             (cx, cy, w, h) in [0, 1] of the un-padded image. One entry of `auxiliary_outputs` will do.
         target_sizes: (height, width) in pixels of each of the B images, the frame of the boxes of the result.
-        top_k: Number of relations to keep per image, counted after duplicates are gone; `None` keeps all.
+        top_k: Number of relations to keep per image, at least 1, counted after duplicates are gone; `None` keeps all.
         predicates_per_query: How many of its best predicates each query proposes, in [1, P].
         nms_threshold: Of two boxes of one class with a larger IoU the one with the lower score is merged into the other.
+            In [0, 1]; 1 merges none.
         score_threshold: Lowest relation score (product of three probabilities) kept.
         id2label: Names of the C classes; `None`: LABEL_0, LABEL_1, ...
         id2predicate: Names of the P predicates; `None`: PREDICATE_0, PREDICATE_1, ...
@@ -75,10 +78,10 @@ def post_process_scene_graph(
 
     Raises:
         ValueError: An output is missing, misshapen or not finite, or an argument is out of range.
+        TypeError: An argument is not of the type above.
     """
+    _check_options(top_k, nms_threshold, score_threshold)
     candidates = relation_candidates(outputs, predicates_per_query)
-    if top_k is not None and top_k < 0:
-        raise ValueError(f"`top_k` must be at least 0, or None to keep all relations, got {top_k}.")
     sizes = _check_target_sizes(target_sizes, batch_size=len(candidates.boxes))
     names = {
         "id2label": _names("id2label", id2label, _output(outputs, "subject_logits").shape[-1] - 1, "LABEL"),
@@ -108,9 +111,11 @@ def relation_candidates(outputs: Any, predicates_per_query: int = 1) -> Relation
 
     Raises:
         ValueError: An output is missing, misshapen or not finite, or M is out of range.
+        TypeError: M is not an integer.
     """
     subject, obj, predicate, subject_boxes, object_boxes = _check_outputs(outputs)
     num_predicates = predicate.shape[-1] - 1
+    _check_integer("predicates_per_query", predicates_per_query)
     if not 1 <= predicates_per_query <= num_predicates:
         raise ValueError(f"`predicates_per_query` must be in [1, {num_predicates}], got {predicates_per_query}.")
     subject_scores, subject_labels = subject[..., :-1].max(dim=-1)  # (B, R)
@@ -219,6 +224,25 @@ def _first_occurrences(rows: Tensor) -> Tensor:
     return first.scatter_reduce_(0, group, torch.arange(len(rows), device=rows.device), "amin").sort().values
 
 
+def _check_options(top_k: int | None, nms_threshold: float, score_threshold: float) -> None:
+    if top_k is not None:
+        _check_integer("top_k", top_k)
+        if top_k < 1:
+            raise ValueError(f"`top_k` must be at least 1, or None to keep all relations, got {top_k}.")
+    for name, value in (("nms_threshold", nms_threshold), ("score_threshold", score_threshold)):
+        if not isinstance(value, Real):
+            raise TypeError(f"`{name}` must be a number, got {type(value).__name__}.")
+    if not 0 <= nms_threshold <= 1:
+        raise ValueError(f"`nms_threshold` must be an IoU in [0, 1] (1 merges no boxes), got {nms_threshold}.")
+    if not math.isfinite(score_threshold):
+        raise ValueError(f"`score_threshold` must be finite (0 keeps every relation), got {score_threshold}.")
+
+
+def _check_integer(argument: str, value: Any) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"`{argument}` must be an integer, got {value!r}.")
+
+
 def _output(outputs: Any, name: str) -> Tensor:
     value = outputs.get(name) if isinstance(outputs, Mapping) else getattr(outputs, name, None)
     if value is None:
@@ -247,20 +271,53 @@ def _check_outputs(outputs: Any) -> tuple[Tensor, ...]:
 
 
 def _check_target_sizes(target_sizes: Tensor | Sequence[tuple[int, int]], batch_size: int) -> list[tuple[int, int]]:
-    sizes = target_sizes.tolist() if isinstance(target_sizes, Tensor) else [tuple(size) for size in target_sizes]
+    rows = target_sizes.tolist() if isinstance(target_sizes, Tensor) else target_sizes
+    try:
+        sizes = [tuple(float(side) for side in size) for size in rows]
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"`target_sizes` must be a sequence or tensor of (height, width), one per image, got {target_sizes!r}."
+        ) from error
     if len(sizes) != batch_size:
         raise ValueError(
             f"`target_sizes` must hold one (height, width) for each of {batch_size} images, got {len(sizes)}."
         )
     for index, size in enumerate(sizes):
-        if len(size) != 2 or min(size) <= 0:
-            raise ValueError(f"`target_sizes[{index}]` must be a positive (height, width), got {tuple(size)}.")
+        if len(size) != 2 or not all(side >= 1 and side.is_integer() for side in size):
+            raise ValueError(
+                f"`target_sizes[{index}]` must be (height, width) in whole pixels, each at least 1, got {size}."
+            )
     return [(int(height), int(width)) for height, width in sizes]
 
 
 def _names(argument: str, names: Mapping[int, str] | None, count: int, prefix: str) -> dict[int, str]:
     if names is None:
         return {index: f"{prefix}_{index}" for index in range(count)}
+    names = check_names(argument, names)
     if len(names) != count:
         raise ValueError(f"`{argument}` names {len(names)} classes but the model predicts {count}.")
+    return names
+
+
+def check_names(argument: str, names: Mapping[int | str, str]) -> dict[int, str]:
+    """Names of classes with integer keys, also when JSON made strings of them.
+
+    Args:
+        argument: What the names are called in messages.
+        names: Names of n classes by index.
+
+    Returns:
+        The same by integers.
+
+    Raises:
+        TypeError: `names` is no mapping.
+        ValueError: The keys are not 0 to n-1.
+    """
+    if not isinstance(names, Mapping):
+        raise TypeError(f"`{argument}` must be a dict from index to name, got {type(names).__name__}.")
+    if set(map(str, names)) != set(map(str, range(len(names)))):
+        raise ValueError(
+            f"`{argument}` must map 0, 1, 2, … to names without gaps, as the model counts its classes from 0, got keys "
+            f"{list(names)[:20]}."
+        )
     return {int(index): name for index, name in names.items()}

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import operator
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -55,12 +57,12 @@ class SceneGraph:
         relation_scores: `(k,)` subject x predicate x object probability of the query behind the relation.
         predicate_probabilities: `(k, P+1)` softmax over all predicates; the last column is "no relation".
         query_indices: `(k,)` the relation query each relation came from; -1 where there is none (annotations).
-        image_size: (height, width) in pixels.
+        image_size: (height, width) in pixels, each at least 1.
         id2label: Object class names.
         id2predicate: Predicate names.
 
     Raises:
-        ValueError: A shape is wrong, the lengths disagree, or an index or class does not exist.
+        ValueError: A shape is wrong, a number not finite, the lengths disagree, or an index or class does not exist.
         TypeError: An integer field holds floats.
     """
 
@@ -77,9 +79,7 @@ class SceneGraph:
 
     def __post_init__(self) -> None:
         self.id2label, self.id2predicate = _int_keys(self.id2label), _int_keys(self.id2predicate)
-        self.image_size = tuple(int(side) for side in self.image_size)
-        if len(self.image_size) != 2:
-            raise ValueError(f"SceneGraph: `image_size` must be (height, width), got {self.image_size}.")
+        self.image_size = _as_image_size(self.image_size)
         if sorted(self.id2predicate) != list(range(len(self.id2predicate))):
             raise ValueError("SceneGraph: the keys of `id2predicate` must be 0, 1, ..., P-1 without gaps.")
         self._check_fields(_OBJECT_FIELDS, count_of="boxes")
@@ -179,8 +179,8 @@ class SceneGraph:
         *,
         min_score: float = 0.0,
         min_object_score: float = 0.0,
-        labels: Collection[str | int] | None = None,
-        predicates: Collection[str | int] | None = None,
+        labels: Iterable[str | int] | None = None,
+        predicates: Iterable[str | int] | None = None,
         keep_isolated: bool = False,
     ) -> SceneGraph:
         """Keeps the objects and relations that meet every given condition.
@@ -200,6 +200,7 @@ class SceneGraph:
 
         Raises:
             ValueError: A class or predicate is unknown to this graph.
+            TypeError: `labels` or `predicates` is a single class.
         """
         objects = self.scores >= min_object_score
         relations = self.relation_scores >= min_score
@@ -254,7 +255,8 @@ class SceneGraph:
         """Draws the image with its boxes beside the graph, see `speaq_hf.visualization.plot_scene_graph`.
 
         Args:
-            image: PIL image or `(H, W, 3)` array the graph belongs to; `None` draws the boxes on an empty canvas.
+            image: The image the graph belongs to: path, URL, PIL image (turned upright by its EXIF tag) or `(H, W, 3)`
+                array; `None` draws the boxes on an empty canvas.
             **kwargs: Options of `plot_scene_graph`.
 
         Returns:
@@ -262,17 +264,38 @@ class SceneGraph:
 
         Raises:
             ImportError: speaq_hf, matplotlib or networkx is not installed.
+            ValueError: The image has another size than the graph's, or cannot be found.
         """
         try:
             from speaq_hf.visualization import plot_scene_graph
         except ImportError as error:
             raise ImportError(f"SceneGraph.plot needs `pip install speaq_hf[viz]` ({error}).") from error
-        return plot_scene_graph(self, image, **kwargs)
+        return plot_scene_graph(self, _open_image(image), **kwargs)
 
 
 def _int_keys(names: Mapping[int | str, str]) -> dict[int, str]:
     """Undoes JSON, which turns integer keys into strings."""
     return {int(key): name for key, name in names.items()}
+
+
+def _open_image(image: Any) -> Any:
+    """Opens a path or URL and turns it, or a PIL image, upright; anything else stays as it is."""
+    from transformers.image_utils import is_pil_image, load_image
+
+    image = os.fspath(image) if isinstance(image, os.PathLike) else image
+    return load_image(image) if isinstance(image, str) or is_pil_image(image) else image
+
+
+def _as_image_size(image_size: Sequence[int]) -> tuple[int, int]:
+    try:
+        size = tuple(operator.index(side) for side in image_size)
+    except TypeError as error:
+        raise TypeError(
+            f"SceneGraph: `image_size` must be two integers (height, width), got {image_size!r}."
+        ) from error
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"SceneGraph: `image_size` must be (height, width), each at least 1 pixel, got {size}.")
+    return size
 
 
 def _as_tensor(name: str, value: Any, dtype: torch.dtype, tail: tuple[int, ...]) -> Tensor:
@@ -284,7 +307,11 @@ def _as_tensor(name: str, value: Any, dtype: torch.dtype, tail: tuple[int, ...])
         raise ValueError(f"SceneGraph: `{name}` must have shape ({expected}), got {tuple(tensor.shape)}.")
     if tensor.is_floating_point() and not dtype.is_floating_point:
         raise TypeError(f"SceneGraph: `{name}` must hold integers, got {tensor.dtype}.")
-    return tensor.to(dtype)
+    tensor = tensor.to(dtype)
+    if dtype.is_floating_point and not tensor.isfinite().all():
+        row = (~tensor.isfinite()).reshape(len(tensor), -1).any(dim=1).nonzero()[0].item()
+        raise ValueError(f"SceneGraph: `{name}` must be finite, got {tensor[row].tolist()} in row {row}.")
+    return tensor
 
 
 def _check_indices(name: str, indices: Tensor, count: int) -> None:
@@ -300,10 +327,13 @@ def _check_keys(name: str, values: Tensor, names: Mapping[int, str], names_field
             raise ValueError(f"SceneGraph: `{name}` row {row} is {value}, which is not in `{names_field}`.")
 
 
-def _class_ids(classes: Collection[str | int], names: Mapping[int, str], argument: str) -> Tensor:
+def _class_ids(classes: Iterable[str | int], names: Mapping[int, str], argument: str) -> Tensor:
     """Ids `(c,)` of classes given by name or id. A name may belong to several ids."""
     if isinstance(classes, str):
         raise ValueError(f"SceneGraph.filter: `{argument}` must be a collection, got the string {classes!r}.")
+    if not isinstance(classes, Iterable):
+        raise TypeError(f"SceneGraph.filter: `{argument}` must be a collection, got {classes!r}.")
+    classes = classes.tolist() if hasattr(classes, "tolist") else list(classes)  # arrays, and what can be read once
     unknown = [c for c in classes if c not in names and c not in names.values()]
     if unknown:
         raise ValueError(f"SceneGraph.filter: `{argument}` {unknown} are none of {sorted(set(names.values()))}.")

@@ -1,6 +1,8 @@
 import pytest
+import torch
 
 from speaq_hf import SpeaQConfig
+from speaq_hf.models.speaq.loss_speaq import SpeaQCriterion
 from speaq_hf.models.speaq.vg150 import VG150_OBJECTS, VG150_PREDICATE_COUNTS, VG150_PREDICATES
 from tests.helpers import read_reference, tiny_config
 
@@ -59,6 +61,12 @@ def test_another_vocabulary_does_not_inherit_visual_genomes_counts():
         ({"id2predicate": {0: "a", 1: "a"}, "num_query_groups": 1}, "id2predicate.*duplicate names: \\['a'\\]"),
         ({"dropout": 1.0}, "dropout"),
         ({"giou_cost": float("nan")}, "giou_cost"),
+        ({"assignment_predicate_weight": float("nan")}, "assignment_predicate_weight.*finite"),
+        ({"assignment_predicate_weight": -float("inf")}, "assignment_predicate_weight.*finite"),
+        ({"predicate_reweight_beta": 500.0}, "predicate_reweight_alpha.*predicate_reweight_beta.*reduce"),
+        ({"predicate_reweight_alpha": 1e300}, "predicate_reweight_alpha.*predicate_reweight_beta.*reduce"),
+        ({"id2label": {0: "a", 1: "b"}, "label2id": {"a": 1, "b": 0}}, "label2id.*inverse of `id2label`.*'a', 0"),
+        ({"id2predicate": {0: "a"}, "predicate2id": {"b": 0}, "num_query_groups": 1}, "predicate2id.*inverse"),
         ({"decoder_layers": 0}, "decoder_layers"),
         ({"relation_query_multiplier": 0}, "relation_query_multiplier"),
         ({"activation_function": "rel"}, "activation_function.*gelu"),
@@ -67,6 +75,18 @@ def test_another_vocabulary_does_not_inherit_visual_genomes_counts():
 def test_impossible_combinations_name_the_fields(fields, message):
     with pytest.raises(ValueError, match=message):
         SpeaQConfig(**fields)
+
+
+@pytest.mark.parametrize("name", ["id2label", "label2id"])
+def test_a_vocabulary_is_a_dict(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be a dict.*got list.*enumerate"):
+        SpeaQConfig(**{name: ["a", "b"]})
+
+
+def test_strong_reweighting_stays_finite():
+    config = tiny_config(predicate_reweight_alpha=1.0, predicate_reweight_beta=5.0, predicate_counts=[1, 0, 0, 0, 0])
+    weights = SpeaQCriterion.from_config(config)._class_weights(torch.zeros(()))[2]
+    assert weights.isfinite().all() and weights.max() > 1e20
 
 
 def test_mixed_numbers_are_numbers():
@@ -104,6 +124,18 @@ class TestReplacedFields:
         config = SpeaQConfig.from_pretrained(folder, label2id={"cup": 0}, predicate_counts=[4] * 50)
         assert (config.id2label, config.num_labels, config.predicate_counts[0]) == ({0: "cup"}, 1, 4)
         assert SpeaQConfig.from_pretrained(folder, num_labels=3).num_labels == 3
+
+    def test_an_inverse_given_with_its_vocabulary_is_checked(self, folder):
+        names = {"id2label": {0: "cup", 1: "table"}}
+        assert SpeaQConfig.from_pretrained(folder, **names, label2id={"cup": 0, "table": 1}).num_labels == 2
+        with pytest.raises(ValueError, match="label2id.*inverse"):
+            SpeaQConfig.from_pretrained(folder, **names, label2id={"cup": 1, "table": 0})
+
+    def test_a_vocabulary_assigned_before_saving_loads(self, folder):
+        config = SpeaQConfig.from_pretrained(folder)
+        config.id2label = {index: f"thing {index}" for index in range(150)}
+        config.save_pretrained(folder)
+        assert SpeaQConfig.from_pretrained(folder).label2id["thing 7"] == 7
 
     def test_part_of_the_backbone(self, folder):
         backbone = SpeaQConfig.from_pretrained(folder, backbone_config={"depths": [1, 1, 1, 1]}).backbone_config

@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoImageProcessor
-from transformers.image_utils import SizeDict
+from transformers.image_utils import SizeDict, load_image
 from transformers.utils import is_torchvision_available
 
 from speaq_hf import SpeaQImageProcessor, SpeaQImageProcessorPil
@@ -87,6 +87,14 @@ def test_size_can_be_overridden_per_call(
 ) -> None:
     assert processor(blank(), size=size)["pixel_values"].shape == (1, 3, *expected)
     assert processor(blank())["pixel_values"].shape == (1, 3, 32, 64)
+
+
+@pytest.mark.parametrize(
+    "size", [{"shortest_edge": 0}, {"shortest_edge": -5, "longest_edge": 9}, {"height": 0, "width": 4}, -3]
+)
+def test_sizes_below_one_are_refused(processor: SpeaQImageProcessorPil, size: Any) -> None:
+    with pytest.raises(ValueError, match="`size` must be at least 1"):
+        processor(blank(), size=size)
 
 
 def test_unknown_size_is_refused(processor: SpeaQImageProcessorPil) -> None:
@@ -233,6 +241,35 @@ def test_read_only_arrays(processor: SpeaQImageProcessorPil) -> None:
     assert processor(image, do_resize=False)["pixel_values"].shape == (1, 3, 20, 40)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_image_is_the_same_from_a_path_and_from_pil(
+    processor: SpeaQImageProcessorPil, tmp_path: Any, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    file = str(tmp_path / "turned.png")
+    Image.fromarray(COLOUR).save(file, exif=exif)
+    options = {"do_resize": False, "do_rescale": False, "do_normalize": False}
+    whole = annotation(annotations=[{"bbox": [0, 0, 20, 40], "category_id": 0}], relations=[])
+    by_path, opened, upright, pixels = (
+        processor(image, whole, **options)
+        for image in (file, Image.open(file), ImageOps.exif_transpose(Image.open(file)), load_image(file))
+    )
+    assert by_path["labels"][0]["orig_size"].tolist() == ([40, 20] if orientation > 4 else [20, 40])
+    assert torch.equal(pixels["pixel_values"][0], torch.tensor(np.array(load_image(file))).permute(2, 0, 1).float())
+    for other in (opened, upright, pixels):
+        assert torch.equal(by_path["pixel_values"], other["pixel_values"])
+        assert torch.equal(by_path["labels"][0]["boxes"], other["labels"][0]["boxes"])
+
+
+def test_images_without_pixels_are_refused(processor: SpeaQImageProcessorPil) -> None:
+    with pytest.raises(ValueError, match="at least one image"):
+        processor([])
+    for empty in (blank(0, 5), np.zeros((5, 0, 3), dtype=np.uint8), torch.zeros(3, 0, 5), np.zeros((0, 5))):
+        with pytest.raises(ValueError, match=r"`images\[1\]` must have at least one pixel"):
+            processor([COLOUR if isinstance(empty, np.ndarray) else blank(), empty])
+
+
 # Annotations
 
 
@@ -293,6 +330,8 @@ MALFORMED = {
     "no relations": ({"image_id": 1, "annotations": []}, r"annotations\[1\].*'relations'"),
     "not a dict": ([1, 2], r"annotations\[1\].*got list"),
     "no list": (annotation(relations=None), r"annotations\[1\]\['relations'\].*list.*NoneType"),
+    "set": (annotation(relations={(0, 1, 2)}), r"annotations\[1\]\['relations'\].*list.*set"),
+    "dict of objects": (annotation(annotations={"bbox": [0]}), r"annotations\[1\]\['annotations'\].*list.*dict"),
     "object end": (annotation(relations=[[0, 1, 2], [0, 3, 2]]), r"annotations\[1\]\['relations'\]\[1\].*has 3"),
     "negative end": (annotation(relations=[[-1, 0, 2]]), r"annotations\[1\]\['relations'\]\[0\].*\[-1, 0, 2\]"),
     "short relation": (annotation(relations=[[0, 1, 2], [0, 1]]), r"\['relations'\]\[1\].*3 non-negative integers"),
@@ -306,6 +345,7 @@ MALFORMED = {
     "no class": ({"image_id": 1, "annotations": [{"bbox": [0, 0, 1, 1]}], "relations": []}, r"\[0\].*'category_id'"),
     "image id": (annotation(image_id="seven"), r"annotations\[1\]\['image_id'\].*'seven'"),
     "negative weight": (annotation(loss_weight=-1.0), r"annotations\[1\]\['loss_weight'\].*-1.0"),
+    "huge weight": (annotation(loss_weight=1e39), r"annotations\[1\]\['loss_weight'\].*float32.*1e\+39"),
     "nan weight": (annotation(loss_weight=float("nan")), r"annotations\[1\]\['loss_weight'\].*nan"),
     "infinite weight": (annotation(loss_weight=float("inf")), r"annotations\[1\]\['loss_weight'\].*inf"),
 }
@@ -315,6 +355,12 @@ MALFORMED = {
 def test_malformed_annotations_are_named(processor: SpeaQImageProcessorPil, bad: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         processor([blank(), blank()], [annotation(), bad])
+
+
+@pytest.mark.parametrize("annotations", [7, "labels", iter([annotation()])])
+def test_annotations_of_the_wrong_type_are_named(processor: SpeaQImageProcessorPil, annotations: Any) -> None:
+    with pytest.raises(TypeError, match="`annotations` must be a dict or a list of dicts, got"):
+        processor(blank(), annotations)
 
 
 def test_one_annotation_per_image(processor: SpeaQImageProcessorPil) -> None:
@@ -354,6 +400,14 @@ def test_defaults_are_the_published_ones() -> None:
     processor = SpeaQImageProcessor()
     assert dict(processor.size) == {"shortest_edge": 800, "longest_edge": 1333}
     assert processor.id2label is None and processor.id2predicate is None
+
+
+@pytest.mark.parametrize("name", ["id2label", "id2predicate"])
+def test_names_are_counted_from_zero(processor: SpeaQImageProcessorPil, name: str) -> None:
+    with pytest.raises(ValueError, match=f"`{name}` must map 0, 1, 2"):
+        type(processor)(**{name: {1: "on", 2: "near"}})
+    with pytest.raises(TypeError, match=f"`{name}` must be a dict"):
+        type(processor)(**{name: ["on", "near"]})
 
 
 def test_unknown_arguments_are_refused(processor: SpeaQImageProcessorPil) -> None:

@@ -367,7 +367,7 @@ class TestLossWeight:
                 torch.testing.assert_close(losses[name], alone[name.removesuffix(f"/{source}")])
         assert not any("/" in name for name in criterion(self.layers, self.labels)[1])
 
-    @pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
+    @pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf, 1e39, "heavy", [1.0, 2.0]])
     def test_senseless_weights_are_refused(self, weight):
         with pytest.raises(ValueError, match=r"labels\[1\]\['loss_weight'\]"):
             self.weighted(1.0, weight, 1.0)
@@ -424,12 +424,92 @@ class TestCriterion:
             ({"class_labels": torch.tensor([0, 1, 2, 6])}, r"config.num_labels"),
             ({"class_labels": torch.tensor([0, 1])}, r"2 class_labels but 4 boxes"),
             ({"boxes": torch.full((4, 4), math.nan)}, r"must be finite"),
+            ({"boxes": torch.full((4, 4), math.inf)}, r"must be finite"),
+            ({"boxes": torch.zeros(2, 8)}, r"labels\[0\]\['boxes'\] must have shape \(rows, 4\), got \(2, 8\)"),
+            ({"boxes": torch.zeros(4, 5)}, r"\['boxes'\].*got \(4, 5\)"),
+            ({"boxes": torch.tensor([[0.5, 0.5, -0.1, 0.2]] * 4)}, r"\['boxes'\].*w, h ≥ 0"),
+            ({"boxes": torch.tensor([[200.0, 100, 40, 30]] * 4)}, r"\['boxes'\].*not pixels.*200.0"),
+            ({"relations": torch.tensor([0, 1, 2])}, r"\['relations'\] must have shape \(rows, 3\), got \(3,\)"),
+            ({"relations": torch.tensor([[0, 1], [1, 2], [2, 0]])}, r"\['relations'\].*got \(3, 2\)"),
+            ({"relations": None}, r"\['relations'\] must have shape \(rows, 3\), got NoneType"),
+            ({"relations": [[0, 1, 2], [0, 1]]}, r"\['relations'\] must have shape \(rows, 3\), got list"),
+            ({"class_labels": torch.zeros(2, 2, dtype=torch.long)}, r"\['class_labels'\].*\(rows,\), got \(2, 2\)"),
         ],
     )
     def test_wrong_labels_are_named(self, change, message):
         criterion = SpeaQCriterion.from_config(tiny_config())
         with pytest.raises(ValueError, match=message):
             criterion(random_layers(images=1), [random_label(4, 2) | change])
+
+    @pytest.mark.parametrize(
+        ("label", "message"),
+        [
+            (None, r"labels\[1\] must be a dict with class_labels.*got NoneType"),
+            (
+                random_label(2, 1) | {"class_labels": torch.tensor([0.0, 1.0])},
+                r"labels\[1\]\['class_labels'\].*float32",
+            ),
+            (random_label(2, 1) | {"relations": torch.tensor([[0.0, 1, 2]])}, r"labels\[1\]\['relations'\].*float32"),
+            (random_label(2, 1) | {"class_labels": torch.tensor([True, False])}, r"\['class_labels'\].*bool"),
+        ],
+    )
+    def test_labels_of_the_wrong_type_are_named(self, label, message):
+        criterion = SpeaQCriterion.from_config(tiny_config())
+        with pytest.raises(TypeError, match=message):
+            criterion(random_layers(), [random_label(4, 2), label])
+
+    @pytest.mark.parametrize(
+        ("field", "row", "message"),
+        [
+            ("class_labels", 9, r"labels\[2\]\['class_labels'\] must lie in \[0, 6\)"),
+            (
+                "relations",
+                torch.tensor([0, 3, 1]),
+                r"labels\[2\]\['relations'\]\[:, :2\] must lie in \[0, 3\).*got \[3\]",
+            ),
+            (
+                "relations",
+                torch.tensor([0, 1, 7]),
+                r"labels\[2\]\['relations'\]\[:, 2\].*config.num_predicates.*got \[7\]",
+            ),
+            ("boxes", torch.tensor([0.5, 0.5, 3.0, 0.1]), r"labels\[2\]\['boxes'\]"),
+        ],
+    )
+    def test_the_image_of_a_wrong_row_is_named(self, field, row, message):
+        labels = [random_label(4, 2), random_label(0, 0), random_label(3, 2), random_label(5, 1)]
+        labels[2][field][-1] = row
+        with pytest.raises(ValueError, match=message):
+            SpeaQCriterion.from_config(tiny_config())(random_layers(images=4), labels)
+
+    def test_empty_fields_of_any_layout_and_lists_are_understood(self):
+        criterion, layers = SpeaQCriterion.from_config(tiny_config()), random_layers()
+        expected = random_label(3, 2)
+        lists = {name: value.tolist() for name, value in expected.items()} | {"loss_weight": None}
+        empty = {"class_labels": [], "boxes": torch.zeros(0), "relations": torch.zeros(0, 5)}
+        loss, _ = criterion(layers, [lists, empty])
+        assert torch.equal(loss, criterion(layers, [expected, random_label(0, 0)])[0])
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+    @pytest.mark.parametrize("scope", ["all", "relation_matched"])
+    def test_the_default_dtype_does_not_matter(self, dtype, scope):
+        layers = random_layers()
+        labels = [random_label(4, 3) | {"source": "real"}, random_label(4, 2, 1) | {"loss_weight": 0.5}]
+        criterion = SpeaQCriterion.from_config(tiny_config(loss_weight_scope=scope, predicate_counts=[9, 7, 5, 3, 1]))
+        expected, expected_losses = criterion(layers, labels)
+        lists = [
+            {name: value.tolist() if torch.is_tensor(value) else value for name, value in label.items()}
+            for label in labels
+        ]
+        before = torch.get_default_dtype()
+        try:
+            torch.set_default_dtype(dtype)
+            loss, losses = criterion(layers, labels)
+            own, _ = criterion([{name: value.to(dtype) for name, value in layer.items()} for layer in layers], lists)
+        finally:
+            torch.set_default_dtype(before)
+        assert loss.dtype == torch.float32 and torch.equal(loss, expected)
+        assert all(torch.equal(losses[name], value) for name, value in expected_losses.items())
+        assert own.isfinite() and own.dtype == torch.promote_types(dtype, torch.float32)
 
     def test_missing_field_and_missing_image_are_named(self):
         criterion = SpeaQCriterion.from_config(tiny_config())

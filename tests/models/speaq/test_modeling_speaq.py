@@ -262,6 +262,11 @@ class TestForward:
         for name in ORIGINAL_OUTPUTS:
             torch.testing.assert_close(tiny(other, mask)[name], tiny(pixel_values, mask)[name])
 
+    @pytest.mark.parametrize("shape", [(1, 64, 96), (2, 64, 95), (2, 32, 96), (2, 1, 64, 96), (64, 96), (2,)])
+    def test_a_mask_of_another_size_is_refused(self, tiny, shape):
+        with pytest.raises(ValueError, match=r"`pixel_mask`.*\(2, 64, 96\)"):
+            tiny(torch.rand(2, 3, 64, 96), torch.ones(shape, dtype=torch.long))
+
     def test_batch_equals_single_images(self, tiny):
         perturb(tiny)
         images = torch.randn(3, 3, 64, 64)

@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -184,7 +185,7 @@ def test_top_k_counts_after_duplicates_are_gone() -> None:
     assert len(graph) == 2 and sorted(graph.query_indices.tolist()) == [0, 8]
 
 
-@pytest.mark.parametrize("top_k", [0, 1, 5, 1000, None])
+@pytest.mark.parametrize("top_k", [1, np.int64(5), 1000, None])
 def test_top_k_is_a_prefix(top_k: int | None) -> None:
     (every,) = post_process_scene_graph(outputs_of(images=1), SIZES[:1], top_k=None)
     (graph,) = post_process_scene_graph(outputs_of(images=1), SIZES[:1], top_k=top_k)
@@ -271,6 +272,16 @@ def test_a_class_may_be_switched_off() -> None:
     ("arguments", "message"),
     [
         ({"top_k": -1}, "`top_k`"),
+        ({"top_k": 0}, "`top_k` must be at least 1"),
+        ({"nms_threshold": -0.1}, r"`nms_threshold`.*\[0, 1\].*-0.1"),
+        ({"nms_threshold": 1.5}, r"`nms_threshold`.*\[0, 1\].*1.5"),
+        ({"nms_threshold": float("nan")}, "`nms_threshold`.*nan"),
+        ({"score_threshold": float("nan")}, "`score_threshold` must be finite.*nan"),
+        ({"score_threshold": -float("inf")}, "`score_threshold` must be finite"),
+        ({"target_sizes": [(3, 5), (3.5, 4)]}, r"`target_sizes\[1\]`.*whole pixels.*3.5"),
+        ({"target_sizes": torch.tensor([[3, 5], [float("nan"), 4]])}, r"`target_sizes\[1\]`.*nan"),
+        ({"id2label": dict(enumerate("abcdef", start=1))}, r"`id2label` must map 0, 1, 2.*\[1, 2, 3, 4, 5, 6\]"),
+        ({"id2predicate": dict(enumerate("abcde", start=1))}, "`id2predicate` must map 0, 1, 2"),
         ({"predicates_per_query": 0}, r"`predicates_per_query` must be in \[1, 5\]"),
         ({"predicates_per_query": 6}, r"`predicates_per_query` must be in \[1, 5\]"),
         ({"target_sizes": SIZES[:1]}, "2 images, got 1"),
@@ -286,3 +297,34 @@ def test_a_class_may_be_switched_off() -> None:
 def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         post_process_scene_graph(**({"outputs": outputs_of(), "target_sizes": SIZES} | arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"top_k": 2.0}, "`top_k` must be an integer, got 2.0"),
+        ({"top_k": True}, "`top_k` must be an integer"),
+        ({"predicates_per_query": 1.5}, "`predicates_per_query` must be an integer, got 1.5"),
+        ({"nms_threshold": "0.5"}, "`nms_threshold` must be a number, got str"),
+        ({"score_threshold": None}, "`score_threshold` must be a number, got NoneType"),
+        ({"target_sizes": None}, "`target_sizes` must be a sequence or tensor"),
+        ({"target_sizes": (375, 500)}, r"`target_sizes` must be a sequence or tensor.*\(375, 500\)"),
+        ({"id2label": ["a", "b"]}, "`id2label` must be a dict from index to name, got list"),
+    ],
+)
+def test_arguments_of_the_wrong_type_are_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        post_process_scene_graph(**({"outputs": outputs_of(), "target_sizes": SIZES} | arguments))
+
+
+@pytest.mark.parametrize(
+    "sizes", [torch.tensor(SIZES), np.array(SIZES, dtype=float), [torch.tensor(size) for size in SIZES]]
+)
+def test_sizes_may_be_tensors_arrays_or_whole_floats(sizes: Any) -> None:
+    assert [graph.image_size for graph in post_process_scene_graph(outputs_of(), sizes)] == SIZES
+
+
+def test_a_threshold_of_one_merges_no_boxes() -> None:
+    outputs = {name: value.repeat(1, 2, 1) for name, value in outputs_of(images=1, queries=4).items()}
+    (graph,) = post_process_scene_graph(outputs, SIZES[:1], nms_threshold=1)
+    assert len(graph.boxes) == 16
