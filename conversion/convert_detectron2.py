@@ -6,7 +6,7 @@ python conversion/convert_detectron2.py --checkpoint model.pth --config config.y
 
 import json
 import logging
-import pickle
+import os
 import shutil
 import sys
 import tempfile
@@ -14,7 +14,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from torch import Tensor
 
@@ -22,48 +21,23 @@ from torch import Tensor
 # Run as a script, Python knows only this file's folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from conversion.detectron2_settings import build_config, is_rgb, processor_fields, read_settings  # noqa: E402
+from conversion.detectron2_checkpoint import load_checkpoint  # noqa: E402
+from conversion.detectron2_settings import (  # noqa: E402
+    assumed_settings,
+    build_config,
+    complete_settings,
+    is_rgb,
+    processor_fields,
+    read_settings,
+)
 from conversion.detectron2_weights import ConversionReport, convert_state_dict  # noqa: E402
 from speaq_hf import SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil  # noqa: E402
 
 
 logger = logging.getLogger(__name__)
 
+_HEADS = "MODEL.DETR.NHEADS"
 _STEM = "model.backbone.model.embedder.embedder.convolution.weight"
-
-
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a `.pth` file without executing anything that it contains.
-
-    Args:
-        path: `{"model": state dict, …}` or a plain state dict.
-
-    Returns:
-        The state dict, and the entries beside it with the reason why they are not needed.
-
-    Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When it is corrupt, holds more than tensors and plain values, or no state dict.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint {path}.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} was refused: it holds more than tensors and plain values, and loading that could execute code. "
-            f"Save its state dict alone with `torch.save` and convert that. The loader says: {error}"
-        ) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is not a readable PyTorch checkpoint: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold a dict, got {type(content).__name__}.")
-    state_dict = content.get("model", content)
-    if not isinstance(state_dict, dict):
-        raise ValueError(f"{path}: the entry 'model' must be a state dict, got {type(state_dict).__name__}.")
-    outside = {} if state_dict is content else {name: "not a weight" for name in content if name != "model"}
-    wrong = {name: "not a tensor" for name, value in state_dict.items() if not isinstance(value, Tensor)}
-    return {name: value for name, value in state_dict.items() if name not in wrong}, outside | wrong
 
 
 def convert(
@@ -82,18 +56,34 @@ def convert(
 
     Raises:
         FileNotFoundError: When an input is missing.
-        ValueError: When the checkpoint lacks weights, its settings do not fit, or `output` is not empty.
+        ValueError: When the checkpoint lacks weights, its settings do not fit, or `output` is not empty or cannot be
+            written.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValueError(f"{output} exists and is not an empty directory: choose another one or remove it.")
-    settings = read_settings(config)
+    output = Path(os.path.realpath(output))  # a link to an empty directory stays, and its target is filled
+    _check_output(output)
+    given = read_settings(config)
+    settings = complete_settings(given)
     tensors, ignored = load_checkpoint(checkpoint)
-    report = ConversionReport(ignored=ignored)
+    report = ConversionReport(ignored=ignored, assumed=assumed_settings(given))
+    if _HEADS in report.assumed:
+        logger.warning(
+            "%s is not in %s, and the tensors do not tell it: %s is assumed, the default of the original programs. A "
+            "model trained with another number would predict nonsense; then add the key.",
+            *(_HEADS, config, report.assumed[_HEADS]),
+        )
     model = _build_model(settings, tensors, report, _read_categories(categories))
     vocabulary = {"id2label": model.config.id2label, "id2predicate": model.config.id2predicate}
     processor = SpeaQImageProcessorPil(**processor_fields(settings), **vocabulary)
     _save(model, processor, report, output)
     return model, report
+
+
+def _check_output(output: Path) -> None:
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValueError(f"{output} exists and is not an empty directory: choose another one or remove it.")
+    parent = next(parent for parent in output.parents if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise ValueError(f"{output} cannot be written: {parent} is not a directory in which files can be made.")
 
 
 def _build_model(
@@ -120,12 +110,24 @@ def _build_model(
 def _read_categories(path: Path | None) -> dict[str, dict[int, str]]:
     if path is None:
         return {}
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no categories file {path}.")
     try:
-        content = json.loads(path.read_text())
-        fields = {"id2label": content["label_to_idx"], "id2predicate": content["predicate_to_idx"]}
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError) as error:
-        raise ValueError(f"{path} must be JSON with `label_to_idx` and `predicate_to_idx`: {error!r}") from error
-    return {name: {index - 1: label for label, index in names.items()} for name, names in fields.items()}
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a JSON file: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold an object with names and numbers, got {type(content).__name__}.")
+    fields = {"id2label": "label_to_idx", "id2predicate": "predicate_to_idx"}
+    return {name: _read_names(path, content, field) for name, field in fields.items()}
+
+
+def _read_names(path: Path, content: dict[str, Any], field: str) -> dict[int, str]:
+    """The file counts from 1, as 0 is its background."""
+    names = content.get(field)
+    if not isinstance(names, dict) or not all(type(index) is int for index in names.values()):
+        raise ValueError(f"{path}: `{field}` must map names to whole numbers from 1 on, got {str(names)[:60]}.")
+    return {index - 1: label for label, index in names.items()}
 
 
 def _save(
@@ -152,7 +154,7 @@ def main(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         _, report = convert(checkpoint, config, output, categories)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(code=1) from error
     typer.echo(report.summary())

@@ -2,11 +2,13 @@
 """Settings: from the Detectron2 configuration of SpeaQ and Iterative SGG to `SpeaQConfig` and the image processor."""
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 
 from speaq_hf import SpeaQConfig
@@ -48,8 +50,25 @@ _DEFAULTS: Settings = {
     "INPUT.MIN_SIZE_TEST": 800,
     "INPUT.MAX_SIZE_TEST": 1333,
 }
-# The network cannot represent other values of these.
-_REQUIRED: Settings = {"MODEL.DETR.PRE_NORM": False, "MODEL.RESNETS.NUM_GROUPS": 1, "MODEL.RESNETS.RES5_DILATION": 1}
+_TYPE_NAMES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+    list: "a list of three finite numbers",
+}
+_QUALITIES = {"max": "max", "min": "min", "gm": "geometric_mean", "am": "mean"}
+# The network and its losses cannot represent other values of these.
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "MODEL.DETR.PRE_NORM": (False,),
+    "MODEL.DETR.MATCHER": ("IterativeHungarianMatcher", "SpeaQHungarianMatcher"),
+    "MODEL.DETR.ONE2MANY_SCHEME": ("static", "dynamic"),
+    "MODEL.DETR.ONE2MANY_DYNAMIC_SCHEME": tuple(_QUALITIES),
+    "MODEL.RESNETS.NUM_GROUPS": (1,),
+    "MODEL.RESNETS.RES5_DILATION": (1,),
+    "INPUT.FORMAT": ("RGB", "BGR"),
+}
+_POSITIVE = ("MODEL.DETR.NHEADS", "INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST")
 # Sizes that the tensors tell; the settings, where they name them, must agree.
 _SIZES = {
     "MODEL.DETR.HIDDEN_DIM": "d_model",
@@ -57,11 +76,11 @@ _SIZES = {
     "MODEL.DETR.DEC_LAYERS": "decoder_layers",
     "MODEL.DETR.DIM_FEEDFORWARD": "encoder_ffn_dim",
     "MODEL.DETR.NUM_OBJECT_QUERIES": "num_object_queries",
+    "MODEL.DETR.MULTIPLY_QUERY": "relation_query_multiplier",
     "MODEL.DETR.NUM_CLASSES": "num_labels",
     "MODEL.DETR.NUM_RELATION_CLASSES": "num_predicates",
 }
 _RESNET_DEPTHS = {"50": [3, 4, 6, 3], "101": [3, 4, 23, 3], "152": [3, 8, 36, 3]}
-_QUALITIES = {"max": "max", "min": "min", "gm": "geometric_mean", "am": "mean"}
 _TRANSFORMER = "detr.transformer."
 
 
@@ -73,19 +92,23 @@ def read_settings(path: Path) -> Settings:
 
     Raises:
         FileNotFoundError: When there is no such file.
-        ValueError: When it cannot be read, is no mapping, or builds on another file (`_BASE_`).
+        ValueError: When it cannot be read, is no mapping, builds on another file (`_BASE_`), or has no `MODEL.DETR` keys.
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no settings file {path}.")
+    read = json.loads if path.suffix == ".json" else yaml.safe_load
     try:
-        settings = json.loads(path.read_text()) if path.suffix == ".json" else yaml.safe_load(path.read_text())
+        settings = read(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path} cannot be read as {path.suffix or 'YAML'}: {error}") from error
     if not isinstance(settings, dict):
         raise ValueError(f"{path} must hold a mapping of settings, got {type(settings).__name__}.")
     if "_BASE_" in settings:
         raise ValueError(f"{path} builds on {settings['_BASE_']!r} (`_BASE_`): merge that file's keys into it.")
-    return dict(_flatten(settings))
+    settings = dict(_flatten(settings))
+    if not any(key.startswith("MODEL.DETR.") for key in settings):
+        raise ValueError(f"{path} has no MODEL.DETR keys: these are not the settings of SpeaQ or Iterative SGG.")
+    return settings
 
 
 def _flatten(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -96,56 +119,99 @@ def _flatten(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
+def assumed_settings(settings: Settings) -> Settings:
+    """The defaults that [`complete_settings`] adds."""
+    return {key: value for key, value in _DEFAULTS.items() if key not in settings}
+
+
+def complete_settings(settings: Settings) -> Settings:
+    """Add what the original programs assume for absent keys, and check the value of every key that is used.
+
+    Args:
+        settings: Dotted keys, as [`read_settings`] returns them.
+
+    Raises:
+        ValueError: When a value has a wrong type or is none that can be converted.
+    """
+    settings = _DEFAULTS | settings
+    for key, default in _DEFAULTS.items():
+        if not _is_like(settings[key], default):
+            raise ValueError(f"{key} must be {_TYPE_NAMES[type(default)]}, got {settings[key]!r}.")
+    for key, choices in _CHOICES.items():
+        if settings[key] not in choices:
+            raise ValueError(f"{key} must be {' or '.join(map(repr, choices))}, got {settings[key]!r}.")
+    for key in _POSITIVE:
+        if settings[key] < 1:
+            raise ValueError(f"{key} must be at least 1, got {settings[key]}.")
+    if min(settings["MODEL.PIXEL_STD"]) <= 0:
+        raise ValueError(f"MODEL.PIXEL_STD must be positive, got {settings['MODEL.PIXEL_STD']}.")
+    return settings
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    if isinstance(default, list):
+        return isinstance(value, list) and len(value) == len(default) and all(_is_like(x, 0.0) for x in value)
+    if isinstance(default, float):
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is type(default)
+
+
 def build_config(settings: Settings, tensors: dict[str, Tensor], **vocabularies: Any) -> SpeaQConfig:
     """Join what the tensors tell (sizes) with what only the settings know (assignment, costs, heads).
 
     Args:
-        settings: Dotted keys, as [`read_settings`] returns them.
+        settings: Dotted keys, as [`complete_settings`] returns them.
         tensors: The original state dict.
         vocabularies: `id2label`, `id2predicate`, where they are not VG150's.
 
     Raises:
         ValueError: When settings and tensors disagree or describe a network this package does not have.
     """
-    for key, value in _REQUIRED.items():
-        if settings.get(key, value) != value:
-            raise ValueError(f"{key} is {settings[key]!r}; only {value!r} can be converted.")
     sizes = _sizes(tensors)
     for key, name in _SIZES.items():
         if key in settings and settings[key] != sizes[name]:
             raise ValueError(
-                f"{key} is {settings[key]} in the settings, but the checkpoint's tensors say {sizes[name]}."
+                f"{key} is {settings[key]} in the settings, but the checkpoint's tensors say {sizes[name]}. Options on "
+                "the command line of the original training count as settings too."
             )
-    settings = _DEFAULTS | settings
     fields = sizes | _loss_fields(settings) | _assignment_fields(settings)
     fields |= {"backbone_config": _backbone(settings, tensors), "freeze_backbone_stages": _freeze(settings)}
     fields |= dict.fromkeys(("dropout", "attention_dropout", "activation_dropout"), settings["MODEL.DETR.DROPOUT"])
     if "criterion.empty_rel_weight" in tensors:
         fields["predicate_class_weights"] = tensors["criterion.empty_rel_weight"].tolist()
     num_labels, num_predicates = fields.pop("num_labels"), fields.pop("num_predicates")
-    return SpeaQConfig(**fields, **_vocabularies(num_labels, num_predicates, **vocabularies))
+    try:
+        return SpeaQConfig(**fields, **_vocabularies(num_labels, num_predicates, **vocabularies))
+    except StrictDataclassError as error:
+        raise ValueError(f"The settings do not make a configuration: {' '.join(str(error).split())}") from error
 
 
 def _sizes(tensors: dict[str, Tensor]) -> dict[str, int]:
-    try:
-        subject_queries, d_model = tensors["detr.query_embed.weight"].shape
-        relation_queries = len(tensors["detr.relation_query_embed.weight"])
-        return {
-            "d_model": d_model,
-            "encoder_layers": _count_layers(tensors, f"{_TRANSFORMER}encoder.layers."),
-            "decoder_layers": _count_layers(tensors, f"{_TRANSFORMER}decoder.subject_layers."),
-            "encoder_ffn_dim": len(tensors[f"{_TRANSFORMER}encoder.layers.0.linear1.weight"]),
-            "decoder_ffn_dim": len(tensors[f"{_TRANSFORMER}decoder.subject_layers.0.linear1.weight"]),
-            "num_object_queries": subject_queries,
-            "relation_query_multiplier": relation_queries // subject_queries,
-            "num_labels": len(tensors[f"{_TRANSFORMER}object_embed.weight"]) - 1,
-            "num_predicates": len(tensors[f"{_TRANSFORMER}relation_embed.weight"]) - 1,
-        }
-    except KeyError as error:
+    subject_queries, d_model = _shape(tensors, "detr.query_embed.weight")
+    relation_queries, _ = _shape(tensors, "detr.relation_query_embed.weight")
+    return {
+        "d_model": d_model,
+        "encoder_layers": _count_layers(tensors, f"{_TRANSFORMER}encoder.layers."),
+        "decoder_layers": _count_layers(tensors, f"{_TRANSFORMER}decoder.subject_layers."),
+        "encoder_ffn_dim": _shape(tensors, f"{_TRANSFORMER}encoder.layers.0.linear1.weight")[0],
+        "decoder_ffn_dim": _shape(tensors, f"{_TRANSFORMER}decoder.subject_layers.0.linear1.weight")[0],
+        "num_object_queries": subject_queries,
+        "relation_query_multiplier": relation_queries // subject_queries,
+        "num_labels": _shape(tensors, f"{_TRANSFORMER}object_embed.weight")[0] - 1,
+        "num_predicates": _shape(tensors, f"{_TRANSFORMER}relation_embed.weight")[0] - 1,
+    }
+
+
+def _shape(tensors: dict[str, Tensor], name: str, ndim: int = 2) -> tuple[int, ...]:
+    if name not in tensors:
         raise ValueError(
-            f"The checkpoint has no tensor {error}: it is not a SpeaQ or Iterative SGG checkpoint of the Detectron2 "
+            f"The checkpoint has no tensor {name}: it is not a SpeaQ or Iterative SGG checkpoint of the Detectron2 "
             "program."
-        ) from error
+        )
+    shape = tuple(tensors[name].shape)
+    if len(shape) != ndim or 0 in shape:
+        raise ValueError(f"The checkpoint's {name} must have {ndim} dimensions and values, got shape {shape}.")
+    return shape
 
 
 def _count_layers(tensors: dict[str, Tensor], prefix: str) -> int:
@@ -177,13 +243,10 @@ def _assignment_fields(settings: Settings) -> dict[str, Any]:
     if detr["MATCHER"] != "SpeaQHungarianMatcher":
         return {"assignment": "one_to_one", "match_per_layer": False, "num_query_groups": 1}
     one_to_one = detr["ONE2MANY_SCHEME"] == "static" and detr["ONE2MANY_K"] == 1
-    quality = detr["ONE2MANY_DYNAMIC_SCHEME"]
-    if quality not in _QUALITIES:
-        raise ValueError(f"MODEL.DETR.ONE2MANY_DYNAMIC_SCHEME must be one of {sorted(_QUALITIES)}, got {quality!r}.")
     return {
         "assignment": "one_to_one" if one_to_one else detr["ONE2MANY_SCHEME"],
         "assignment_topk": detr["ONE2MANY_K"],
-        "assignment_quality": _QUALITIES[quality],
+        "assignment_quality": _QUALITIES[detr["ONE2MANY_DYNAMIC_SCHEME"]],
         "assignment_predicate_weight": (
             detr["ONE2MANY_PREDICATE_WEIGHT"] if detr["ONE2MANY_PREDICATE_SCORE"] else None
         ),
@@ -202,8 +265,8 @@ def _backbone(settings: Settings, tensors: dict[str, Tensor]) -> dict[str, Any]:
         "model_type": "resnet",
         "depths": depths,
         "layer_type": "bottleneck",
-        "embedding_size": len(tensors[f"{prefix}stem.conv1.weight"]),
-        "hidden_sizes": [len(tensors[f"{prefix}res{stage}.0.shortcut.weight"]) for stage in range(2, 6)],
+        "embedding_size": _shape(tensors, f"{prefix}stem.conv1.weight", 4)[0],
+        "hidden_sizes": [_shape(tensors, f"{prefix}res{stage}.0.shortcut.weight", 4)[0] for stage in range(2, 6)],
         "downsample_in_bottleneck": settings["MODEL.RESNETS.STRIDE_IN_1X1"],
         "out_features": ["stage4"],
     }
@@ -227,12 +290,7 @@ def _vocabularies(num_labels: int, num_predicates: int, **given: dict[int, str] 
 
 
 def processor_fields(settings: Settings) -> dict[str, Any]:
-    """Arguments of the image processor that feeds pixels as the original program did.
-
-    Raises:
-        ValueError: When `INPUT.FORMAT` is neither RGB nor BGR.
-    """
-    settings = _DEFAULTS | settings
+    """Arguments of the image processor that feeds pixels as the original program did, from complete settings."""
     mean, std = ([value / 255 for value in settings[f"MODEL.PIXEL_{name}"]] for name in ("MEAN", "STD"))
     if not is_rgb(settings):  # the stem is turned round instead, so that the processor stays an ordinary RGB one
         mean, std = mean[::-1], std[::-1]
@@ -242,7 +300,4 @@ def processor_fields(settings: Settings) -> dict[str, Any]:
 
 def is_rgb(settings: Settings) -> bool:
     """Whether the network was trained on RGB rather than BGR images."""
-    channel_order = settings.get("INPUT.FORMAT", _DEFAULTS["INPUT.FORMAT"])
-    if channel_order not in ("RGB", "BGR"):
-        raise ValueError(f"INPUT.FORMAT must be RGB or BGR, got {channel_order!r}.")
-    return channel_order == "RGB"
+    return settings["INPUT.FORMAT"] == "RGB"

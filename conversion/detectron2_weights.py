@@ -4,6 +4,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -58,17 +59,20 @@ class ConversionReport:
     Args:
         mapped: Original tensor name to our names; a packed attention matrix becomes three.
         ignored: Original name to the reason why it is not needed.
+        assumed: Settings that were not given, with the original programs' defaults that took their place.
         missing: Our names for which the checkpoint has nothing.
     """
 
     mapped: dict[str, list[str]] = field(default_factory=dict)
     ignored: dict[str, str] = field(default_factory=dict)
+    assumed: dict[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
         """One line per outcome."""
         lines = [f"mapped: {len(self.mapped)} tensors to {sum(map(len, self.mapped.values()))}"]
         lines += [f"ignored: {name} ({reason})" for name, reason in self.ignored.items()]
+        lines += [f"assumed: {name} = {value}" for name, value in self.assumed.items()]
         return "\n".join([*lines, f"missing: {', '.join(self.missing) or 'nothing'}"])
 
 
@@ -132,13 +136,15 @@ def _rename_resnet(stage: str, block: str, part: str, rest: str) -> str:
 def _rename_layer(side: str, stack: str, index: str, rest: str) -> str:
     rest = re.sub(rf"^{_ATTENTION}\.", lambda match: _ATTENTION_NAMES[match[1]] + ".", rest)
     rest = re.sub(r"^linear(\d)\.", r"mlp.fc\1.", rest)
-    rest = re.sub(r"^norm(\d)\.", lambda match: _NORM_NAMES[side][match[1]] + ".", rest)
+    rest = re.sub(r"^norm(\d)\.", lambda match: _NORM_NAMES[side].get(match[1], f"norm{match[1]}") + ".", rest)
     return f"model.{side}.{stack}.{index}.{rest}"
 
 
 def _cut_attention(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Give query, key and value projections their own entries, as `nn.MultiheadAttention` packs them."""
     if match := _PACKED.fullmatch(name):
+        if tensor.ndim == 0 or len(tensor) % 3 or not len(tensor):
+            raise ValueError(f"{name} must hold three matrices of one size, got shape {tuple(tensor.shape)}.")
         for projection, piece in zip("qkv", tensor.chunk(3), strict=True):
             # A copy: views of one storage cannot be saved as separate tensors.
             yield f"{match['module']}.{projection}_proj.{match['kind']}", piece.clone()

@@ -29,7 +29,10 @@ def _require(section: str, condition: Any, message: str) -> None:
 class ModelArguments:
     """Section `model`. Next to these options it takes every field of `SpeaQConfig`; they are kept in `config`."""
 
-    variant: Literal["speaq", "iterative_sgg"] = _described("speaq", "Defaults of the configuration.")
+    variant: Literal["speaq", "iterative_sgg"] | None = _described(
+        None,
+        "Defaults of the configuration: speaq, if not set. With model.pretrained, which has its own: null, or its variant.",
+    )
     pretrained: str | None = _described(None, "Folder or Hub name of a scene graph model to go on from.")
     detr: str | None = _described(None, "Folder or Hub name of a DETR detector to start from.")
     config: dict[str, Any] = _described({}, "Fields of SpeaQConfig that differ from the variant's.")

@@ -31,7 +31,7 @@ from speaq_hf.models.speaq.modeling_speaq import backbone_stage
 
 from .arguments import DetectorArguments
 from .detection_loss import DetectionCriterion
-from .model import naming
+from .loading import naming_option
 
 
 class TrainableDetector(nn.Module):
@@ -97,7 +97,7 @@ def build_sizes(arguments: DetectorArguments, id2label: dict[int, str]) -> SpeaQ
     """
     fields = {"id2label": id2label, "num_query_groups": 1} | arguments.config
     if arguments.backbone is not None:
-        with naming("model.backbone", arguments.backbone):
+        with naming_option("model.backbone", arguments.backbone):
             backbone = AutoConfig.from_pretrained(arguments.backbone)
         if not hasattr(backbone, "stage_names"):
             raise ValueError(f"model.backbone: transformers has no backbone of type {backbone.model_type}.")
@@ -139,7 +139,7 @@ def _build_backbone(arguments: DetectorArguments, sizes: SpeaQConfig) -> PreTrai
 
 
 def _load_backbone(kind: type[PreTrainedModel], path: str, config: PreTrainedConfig) -> PreTrainedModel:
-    with naming("model.backbone", path):
+    with naming_option("model.backbone", path):
         backbone, report = kind.from_pretrained(path, config=config, dtype=torch.float32, output_loading_info=True)
     if report["missing_keys"]:
         raise ValueError(f"model.backbone: {path} lacks {sorted(report['missing_keys'])[:3]}; is it a classifier?")

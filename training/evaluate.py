@@ -35,6 +35,7 @@ from speaq_hf.metrics import SceneGraphRecall  # noqa: E402
 from training.arguments import DataFormat  # noqa: E402
 from training.data import data_root, resolve_format  # noqa: E402
 from training.errors import exit_on_user_error  # noqa: E402
+from training.loading import load_complete, naming_option  # noqa: E402
 from training.prediction import LoadingOptions, evaluate_recall  # noqa: E402
 from training.tables import format_table  # noqa: E402
 
@@ -52,31 +53,47 @@ class EvaluateArguments:
     data: str = field(metadata={"help": "Folder, file or Hub name of the data set."})
     split: Literal["train", "val", "test"] = field(default="test", metadata={"help": "Which images."})
     format: DataFormat = field(default="auto", metadata={"help": "Its format; auto looks which files are there."})
-    mode: Literal["sgdet", "sgcls", "predcls"] = field(default="sgdet", metadata={"help": "What the model is given."})
     batch_size: int = field(default=8, metadata={"help": "Images per process and forward pass."})
     num_workers: int = field(default=4, metadata={"help": "Processes that read images, for each process."})
     max_images: int | None = field(default=None, metadata={"help": "Only the first so many images."})
     mixed_precision: Literal["no", "fp16", "bf16"] = field(default="no", metadata={"help": "Number format."})
     zero_shot: bool = field(default=True, metadata={"help": "Report zR, which needs the training annotations."})
-    output: str | None = field(default=None, metadata={"help": "JSON file to write; by default beside the model."})
+    output: str | None = field(
+        default=None,
+        metadata={"help": "JSON file to write; by default beside the model, or here if its folder is read-only."},
+    )
 
     def __post_init__(self) -> None:
-        if self.mode != "sgdet":
-            raise ValueError(
-                f"--mode {self.mode} needs a model that classifies given boxes; SpeaQ finds its boxes itself, so only "
-                "--mode sgdet can be measured."
-            )
         for name in ("batch_size", "max_images"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}.")
         if self.num_workers < 0:
             raise ValueError(f"--num_workers must be at least 0, got {self.num_workers}.")
 
-    @property
-    def output_path(self) -> Path:
-        """The JSON file."""
-        folder = Path(self.model) if Path(self.model).is_dir() else Path()
-        return Path(self.output) if self.output else folder / f"evaluation_{self.split}.json"
+
+def choose_output(arguments: EvaluateArguments) -> Path:
+    """The JSON file to write, checked before anything is measured.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    if arguments.output is not None:
+        candidates = [Path(arguments.output).expanduser()]
+    else:
+        # A model on the Hub has no folder, and one that several people use may be read-only.
+        folders = [folder for folder in (Path(arguments.model), Path()) if folder.is_dir()]
+        candidates = [folder / f"evaluation_{arguments.split}.json" for folder in folders]
+    for path in candidates:
+        if _can_write(path):
+            return path
+    raise OSError(f"--output: cannot write {candidates[-1]}; name a file in a folder in which files can be made.")
+
+
+def _can_write(path: Path) -> bool:
+    if path.exists() and not path.is_file():
+        return False
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
 def load_model(path: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
@@ -84,11 +101,11 @@ def load_model(path: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
 
     Raises:
         OSError: There is no such model.
+        ValueError: Its files cannot be read or do not fit each other.
     """
-    try:
-        return AutoModelForSceneGraphGeneration.from_pretrained(path), AutoImageProcessor.from_pretrained(path)
-    except OSError as error:
-        raise OSError(f"--model: cannot load {path}: {error}") from error
+    model = load_complete(AutoModelForSceneGraphGeneration, "--model", path)
+    with naming_option("--model", path):
+        return model, AutoImageProcessor.from_pretrained(path)
 
 
 def load_evaluation_split(arguments: EvaluateArguments) -> tuple[Dataset, Any]:
@@ -129,18 +146,17 @@ def format_results(results: dict[str, Any]) -> str:
     return format_table(columns, names, heading="%")
 
 
-def write_report(arguments: EvaluateArguments, protocol: str, results: dict[str, Any]) -> None:
+def write_report(path: Path, arguments: EvaluateArguments, metric: SceneGraphRecall, results: dict[str, Any]) -> None:
     """Write the metrics and what they were measured on as JSON."""
     report = {
         "model": arguments.model,
         "data": arguments.data,
         "split": arguments.split,
-        "mode": arguments.mode,
-        "protocol": protocol,
+        "mode": metric.mode,
+        "protocol": metric.protocol.name,
         "max_images": arguments.max_images,
         "metrics": {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in results.items()},
     }
-    path = arguments.output_path
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -152,18 +168,20 @@ def main(words: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     with exit_on_user_error():
         (arguments,) = HfArgumentParser(EvaluateArguments).parse_args_into_dataclasses(words, look_for_args_file=False)
+        output = choose_output(arguments)
         dataset, unseen = load_evaluation_split(arguments)
         model, processor = load_model(arguments.model)
         check_vocabulary(model, dataset)
         accelerator = Accelerator(mixed_precision=arguments.mixed_precision)
-    metric = SceneGraphRecall(model.config.num_predicates, ks=KS, mode=arguments.mode, zero_shot_triplets=unseen)
+    metric = SceneGraphRecall(model.config.num_predicates, ks=KS, zero_shot_triplets=unseen)
     options = LoadingOptions(arguments.batch_size, arguments.num_workers, arguments.max_images)
     results = evaluate_recall(model.to(accelerator.device), processor, dataset, metric, accelerator, options)
     if accelerator.is_main_process:
-        write_report(arguments, metric.protocol.name, results)
-        print(f"{arguments.split}, {results['num_images']} images, {arguments.mode}, protocol {metric.protocol.name}")
-        print(format_results(results))
-        print(f"written: {arguments.output_path}")
+        print(f"{arguments.split}, {results['num_images']} images, {metric.mode}, protocol {metric.protocol.name}")
+        print(format_results(results))  # before the file, in case the disk is full
+        with exit_on_user_error():
+            write_report(output, arguments, metric, results)
+        print(f"written: {output}")
     accelerator.end_training()
 
 

@@ -2,8 +2,6 @@
 """The model and image processor of a run."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,9 +11,13 @@ from transformers import DetrForObjectDetection
 from speaq_hf import SpeaQConfig, SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
 
 from .arguments import DataArguments, ModelArguments
+from .loading import load_complete, naming_option
 
 
 logger = logging.getLogger(__name__)
+
+# In which the variants differ.
+_VARIANT_FIELDS = ("relation_query_multiplier", "assignment", "match_per_layer", "num_query_groups")
 
 
 def build_config(arguments: ModelArguments, data_fields: dict[str, Any]) -> SpeaQConfig:
@@ -31,23 +33,27 @@ def build_config(arguments: ModelArguments, data_fields: dict[str, Any]) -> Spea
     fields = data_fields | arguments.config
     try:
         if arguments.pretrained is not None:
-            return _pretrained_config(arguments.pretrained, data_fields, arguments.config)
-        return SpeaQConfig.iterative_sgg(**fields) if arguments.variant == "iterative_sgg" else SpeaQConfig(**fields)
+            return _pretrained_config(arguments, data_fields)
+        return _variant_config(arguments.variant, fields)
     except StrictDataclassError as error:
         raise ValueError(f"model: {' '.join(str(error).split())}") from error
 
 
 def build_model(arguments: ModelArguments, config: SpeaQConfig) -> SpeaQForSceneGraphGeneration:
-    """The model, with new weights or those that the section `model` names."""
+    """The model, with new weights or those that the section `model` names.
+
+    Raises:
+        OSError: There is no model of that name.
+        ValueError: Its files cannot be read, or its weights do not fit the configuration or are not finite.
+    """
     if arguments.pretrained is not None:
-        with naming("model.pretrained", arguments.pretrained):
-            # Training keeps its weights in full precision, whatever the checkpoint was saved in.
-            model = SpeaQForSceneGraphGeneration.from_pretrained(
-                arguments.pretrained, config=config, dtype=torch.float32
-            )
+        # Training keeps its weights in full precision, whatever the checkpoint was saved in.
+        model = load_complete(
+            SpeaQForSceneGraphGeneration, "model.pretrained", arguments.pretrained, config=config, dtype=torch.float32
+        )
         return _checked(model, f"model.pretrained: {arguments.pretrained}")
     if arguments.detr is not None:
-        with naming("model.detr", arguments.detr):
+        with naming_option("model.detr", arguments.detr):
             detr = DetrForObjectDetection.from_pretrained(arguments.detr)
         return _checked(SpeaQForSceneGraphGeneration.from_detr(detr, config=config), f"model.detr: {arguments.detr}")
     if config.freeze_batch_norm:
@@ -67,18 +73,40 @@ def build_processor(arguments: DataArguments, config: SpeaQConfig) -> SpeaQImage
     )
 
 
-def _pretrained_config(path: str, data_fields: dict[str, Any], changes: dict[str, Any]) -> SpeaQConfig:
+def _variant_config(variant: str | None, fields: dict[str, Any]) -> SpeaQConfig:
+    return SpeaQConfig.iterative_sgg(**fields) if variant == "iterative_sgg" else SpeaQConfig(**fields)
+
+
+def _pretrained_config(arguments: ModelArguments, data_fields: dict[str, Any]) -> SpeaQConfig:
     """The saved configuration for new data with the same vocabularies.
 
     The classes are weighed by the new data's counts. The query groups stay: the queries have specialised in them.
     """
-    with naming("model.pretrained", path):
+    path = arguments.pretrained
+    with naming_option("model.pretrained", path):
         saved = SpeaQConfig.from_pretrained(path)
     for name in ("id2label", "id2predicate"):
         if getattr(saved, name) != data_fields[name]:
             raise ValueError(f"model.pretrained: {path} was trained on other classes ({name}) than data.root has.")
     groups = {"group_predicate_counts": saved.group_predicate_counts}
-    return SpeaQConfig(**SpeaQConfig.replace_fields(saved.to_dict(), data_fields | groups | changes))
+    config = SpeaQConfig(**SpeaQConfig.replace_fields(saved.to_dict(), data_fields | groups | arguments.config))
+    _check_variant(arguments, config)
+    return config
+
+
+def _check_variant(arguments: ModelArguments, config: SpeaQConfig) -> None:
+    """A saved model keeps its variant; one that was asked for must be the same, as far as no option changes it."""
+    if arguments.variant is None:
+        return
+    variant = _variant_config(arguments.variant, {})
+    for name in _VARIANT_FIELDS:
+        wanted, value = getattr(variant, name), getattr(config, name)
+        if name not in arguments.config and value != wanted:
+            raise ValueError(
+                f"model.variant: {arguments.variant} has {name} {wanted}, but model.pretrained "
+                f"({arguments.pretrained}) was saved with {value}. Go on with the saved model as it is "
+                "(--model.variant null), or start a new one (--model.pretrained null)."
+            )
 
 
 def _checked(model: SpeaQForSceneGraphGeneration, source: str) -> SpeaQForSceneGraphGeneration:
@@ -86,12 +114,3 @@ def _checked(model: SpeaQForSceneGraphGeneration, source: str) -> SpeaQForSceneG
     if broken:
         raise ValueError(f"{source} has weights that are not finite: {broken[:3]}; use another checkpoint.")
     return model
-
-
-@contextmanager
-def naming(option: str, path: str) -> Iterator[None]:
-    """Errors of loading say which option asked for what."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(f"{option}: cannot load {path}: {error}") from error

@@ -1,3 +1,4 @@
+import gzip
 import json
 import pickle
 import subprocess
@@ -6,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 import yaml
 
-from conversion.convert_detectron2 import convert, load_checkpoint
+from conversion.convert_detectron2 import convert, main
+from conversion.detectron2_checkpoint import load_checkpoint
 from conversion.detectron2_settings import read_settings
 from conversion.detectron2_weights import rename
 from speaq_hf import AutoModelForSceneGraphGeneration, SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
@@ -146,11 +149,41 @@ class TestRefusals:
             load_checkpoint(Path("plain.pkl"))
         assert not Path("executed").exists()
 
-    @pytest.mark.parametrize("data", [b"", b"not a checkpoint", CHECKPOINT.read_bytes()[:5000]])
-    def test_corrupt_file(self, tmp_path, data):
+    @pytest.mark.parametrize(
+        ("data", "message"),
+        [
+            (b"", "x.pth is no PyTorch checkpoint: it is empty"),
+            (b"hello world", "no PyTorch checkpoint: it begins with b'hello world'"),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "Git LFS pointer.*git lfs pull"),
+            (b"\n<!DOCTYPE html><html>", "web page"),
+            (b'{"model": {}}', "JSON"),
+            (gzip.compress(b"hello"), "gunzip"),
+            (b"PK\x03\x04 and then nothing", "x.pth is not a readable PyTorch checkpoint"),
+            (b"\x80\x02hello", "x.pth is not a readable PyTorch checkpoint"),
+            (CHECKPOINT.read_bytes()[:5000], "x.pth is not a readable PyTorch checkpoint"),
+        ],
+    )
+    def test_no_checkpoint(self, tmp_path, data, message):
         (tmp_path / "x.pth").write_bytes(data)
-        with pytest.raises(ValueError, match="x.pth"):
+        with pytest.raises(ValueError, match=message):
             load_checkpoint(tmp_path / "x.pth")
+
+    @pytest.mark.parametrize(
+        ("state", "message"),
+        [
+            ({7: torch.zeros(1)}, "names in the state dict must be text, got 7"),
+            ({"a.b": torch.eye(3).to_sparse()}, "a.b must be a dense tensor, got torch.sparse_coo"),
+            ({"a.b": torch.zeros(3, device="meta")}, "a.b must be a dense tensor.*meta"),
+        ],
+    )
+    def test_entries_that_cannot_be_weights(self, tmp_path, state, message):
+        torch.save({"model": state}, tmp_path / "x.pth")
+        with pytest.raises(ValueError, match=message):
+            load_checkpoint(tmp_path / "x.pth")
+
+    def test_format_of_before_2020(self, tmp_path, content):
+        torch.save(content, tmp_path / "x.pth", _use_new_zipfile_serialization=False)
+        assert load_checkpoint(tmp_path / "x.pth")[0].keys() == content["model"].keys()
 
     def test_missing_files(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="nothing.pth"):
@@ -166,7 +199,23 @@ class TestRefusals:
             ({"MODEL.RESNETS.DEPTH": 101}, "MODEL.RESNETS.DEPTH is 101"),
             ({"MODEL.RESNETS.NUM_GROUPS": 32}, "MODEL.RESNETS.NUM_GROUPS"),
             ({"MODEL.DETR.ONE2MANY_DYNAMIC_SCHEME": "median"}, "ONE2MANY_DYNAMIC_SCHEME.*median"),
-            ({"INPUT.FORMAT": "YUV"}, "INPUT.FORMAT"),
+            ({"MODEL.DETR.ONE2MANY_SCHEME": "foo"}, "ONE2MANY_SCHEME must be 'static' or 'dynamic', got 'foo'"),
+            ({"MODEL.DETR.MATCHER": "Foo"}, "'IterativeHungarianMatcher' or 'SpeaQHungarianMatcher', got 'Foo'"),
+            ({"MODEL.DETR.MULTIPLY_QUERY": 1}, "MULTIPLY_QUERY is 1.*tensors say 2.*command line"),
+            ({"MODEL.DETR.NHEADS": "8"}, "NHEADS must be a whole number, got '8'"),
+            ({"MODEL.DETR.NHEADS": True}, "NHEADS must be a whole number, got True"),
+            ({"MODEL.DETR.NHEADS": 0}, "NHEADS must be at least 1"),
+            ({"MODEL.DETR.NHEADS": 5}, "multiple of `encoder_attention_heads`"),
+            ({"MODEL.DETR.DROPOUT": "a"}, "DROPOUT must be a finite number, got 'a'"),
+            ({"MODEL.DETR.DEEP_SUPERVISION": 1}, "DEEP_SUPERVISION must be true or false"),
+            ({"MODEL.PIXEL_MEAN": "x"}, "PIXEL_MEAN must be a list of three finite numbers, got 'x'"),
+            ({"MODEL.PIXEL_MEAN": [1, 2]}, "PIXEL_MEAN must be a list of three"),
+            ({"MODEL.PIXEL_STD": [1, 2, float("nan")]}, "PIXEL_STD must be a list of three finite numbers"),
+            ({"MODEL.PIXEL_STD": [1, 2, 0]}, "PIXEL_STD must be positive"),
+            ({"INPUT.MIN_SIZE_TEST": 0}, "MIN_SIZE_TEST must be at least 1"),
+            ({"INPUT.MAX_SIZE_TEST": 13.5}, "MAX_SIZE_TEST must be a whole number"),
+            ({"INPUT.FORMAT": "YUV"}, "INPUT.FORMAT must be 'RGB' or 'BGR'"),
+            ({"INPUT.FORMAT": ["RGB"]}, "INPUT.FORMAT must be text"),
         ],
     )
     def test_settings_that_do_not_fit(self, tmp_path, changes, message):
@@ -181,6 +230,9 @@ class TestRefusals:
             ("c.yaml", "a: [", "cannot be read"),
             ("c.yaml", "- 1", "mapping"),
             ("c.yaml", "_BASE_: other.yaml", "_BASE_"),
+            ("c.json", "{}", "has no MODEL.DETR keys"),
+            ("c.yaml", "1: 2", "has no MODEL.DETR keys"),
+            ("c.yaml", "MODEL: {DETR: null}", "has no MODEL.DETR keys"),
         ],
     )
     def test_unreadable_settings(self, tmp_path, name, text, message):
@@ -203,6 +255,56 @@ class TestRefusals:
         with pytest.raises(ValueError, match="not a SpeaQ or Iterative SGG checkpoint"):
             convert(tmp_path / "x.pth", CONFIG, tmp_path / "out")
 
+    def test_null_is_no_default(self, tmp_path):
+        settings = read_reference("config_speaq.json") | {"MODEL.DETR.NHEADS": None}
+        (tmp_path / "c.json").write_text(json.dumps(settings))
+        with pytest.raises(ValueError, match="NHEADS must be a whole number, got None"):
+            convert(CHECKPOINT, tmp_path / "c.json", tmp_path / "out")
+
+    @pytest.mark.parametrize(
+        ("names", "message"),
+        [
+            ([1], "must hold an object"),
+            ({"a": "1"}, "`label_to_idx` must map"),
+            ({"label_to_idx": {"a": "1"}}, "`label_to_idx` must map"),
+            ({"label_to_idx": {"a": 1}, "predicate_to_idx": ["b"]}, "`predicate_to_idx` must map"),
+            (None, "There is no categories file"),
+        ],
+    )
+    def test_other_categories_files(self, tmp_path, names, message):
+        path = tmp_path / "names.json"
+        path.mkdir() if names is None else path.write_text(json.dumps(names))
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            convert(CHECKPOINT, CONFIG, tmp_path / "out", path)
+
+    @pytest.mark.parametrize("kind", ["file", "below a file", "link to a file", "full folder"])
+    def test_output_that_cannot_be_made(self, tmp_path, capsys, kind):
+        (tmp_path / "file").touch()
+        (tmp_path / "link to a file").symlink_to(tmp_path / "file")
+        (tmp_path / "full folder" / "inner").mkdir(parents=True)
+        with pytest.raises(typer.Exit) as end:
+            main(tmp_path / "nothing.pth", CONFIG, tmp_path / kind.replace("below a file", "file/out"))
+        assert end.value.exit_code == 1  # and this came before the missing checkpoint:
+        assert capsys.readouterr().err.startswith(f"error: {tmp_path}") and (tmp_path / "file").is_file()
+
+
+def test_link_to_an_empty_folder_is_kept(tmp_path):
+    (tmp_path / "target").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    convert(CHECKPOINT, CONFIG, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "target" / "config.json").is_file()
+
+
+def test_assumed_number_of_heads_is_reported(tmp_path, caplog):
+    model, report = convert(
+        CHECKPOINT, write_settings(tmp_path / "c.json", **{"MODEL.DETR.NHEADS": None}), tmp_path / "o"
+    )
+    assert model.config.decoder_attention_heads == report.assumed["MODEL.DETR.NHEADS"] == 8
+    assert "MODEL.DETR.NHEADS is not in" in caplog.text and "assumed: MODEL.DETR.NHEADS = 8" in report.summary()
+    assert json.loads((tmp_path / "o" / "conversion_report.json").read_text())["assumed"] == report.assumed
+    assert "MODEL.DETR.DROPOUT" not in report.assumed
+
 
 def test_unknown_names_are_not_guessed():
+    assert rename("detr.transformer.encoder.layers.0.norm3.weight") == "model.encoder.layers.0.norm3.weight"
     assert rename("detr.class_embed.weight") is None

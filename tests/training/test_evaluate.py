@@ -2,10 +2,12 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
 
 from speaq_hf import SceneGraph, SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
 from speaq_hf.data import load_synthetic_genome, object_names, predicate_names
@@ -97,7 +99,9 @@ def test_references_keep_boxes_that_the_processor_would_clip():
     [
         (["--data", "nowhere"], "--data: there is no folder nowhere"),
         (["--data", "."], "no scene graph data set"),
-        (["--mode", "predcls"], "only --mode sgdet can be measured"),
+        (["--output", "."], "--output: cannot write ."),
+        (["--output", "model/config.json/report.json"], "--output: cannot write model/config.json/report.json"),
+        (["--output", "/dev/null"], "--output: cannot write /dev/null"),
         (["--batch_size", "0"], "--batch_size must be at least 1"),
         (["--model", "./nowhere"], "--model: cannot load ./nowhere"),
         (["--splitt", "test"], "--splitt"),
@@ -111,6 +115,88 @@ def test_mistakes_end_with_one_message(saved_model, genome, tmp_path, monkeypatc
         evaluate.main(["--model", str(saved_model), "--data", str(genome), *words])
     assert end.value.code == 1
     assert message in capsys.readouterr().err
+
+
+def change_config(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def change_weights(folder, change):
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def cut(folder, size):
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:size])
+
+
+DAMAGES = [
+    (lambda folder: change_weights(folder, lambda w: w.pop("class_head.weight")), "missing: class_head.weight."),
+    (
+        lambda folder: change_weights(folder, lambda w: w.update(extra=torch.zeros(1))),
+        "belong to no part of it: extra.",
+    ),
+    (
+        lambda folder: change_weights(folder, lambda w: w.update({"class_head.weight": torch.zeros(7, 3)})),
+        "weights have other sizes: class_head.weight (7, 3) for (151, 32).",
+    ),
+    (lambda folder: change_config(folder, d_model=64), "more."),
+    (lambda folder: change_config(folder, d_model="x"), "Field 'd_model' expected int, got str"),
+    (lambda folder: change_config(folder, id2label=5), "AttributeError"),
+    (lambda folder: change_config(folder, backbone_config={"model_type": "nope"}), "'nope'"),
+    (lambda folder: change_config(folder, model_type="detr"), "Unrecognized configuration class"),
+    (lambda folder: cut(folder, 0), "header too small"),
+    (lambda folder: cut(folder, 2000), "header"),
+    (lambda folder: cut(folder, -10), "not fully covered"),
+]
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES, ids=[message for _, message in DAMAGES])
+def test_damaged_models_end_with_one_line(saved_model, damage, message):
+    damage(saved_model)
+    with pytest.raises(ValueError) as error:
+        evaluate.load_model(str(saved_model))
+    text = str(error.value)
+    assert text.startswith("--model: ") and str(saved_model) in text and message in text and "\n" not in text
+
+
+def test_weights_that_do_not_fit_are_not_tabulated(saved_model, genome, capfd):
+    change_config(saved_model, d_model=64)
+    with pytest.raises(SystemExit):
+        evaluate.main(["--model", str(saved_model), "--data", str(genome), "--zero_shot", "false"])
+    error = capfd.readouterr().err
+    assert error.count("\nerror: ") + error.startswith("error: ") == 1 and "LOAD REPORT" not in error
+    assert error.count(" for (") == 5
+
+
+def test_default_output_avoids_a_read_only_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, forbidden = tmp_path / "model", set()
+    model.mkdir()
+    # Permissions do not bind every user.
+    monkeypatch.setattr(evaluate.os, "access", lambda path, mode: Path(path) not in forbidden)
+    arguments = evaluate.EvaluateArguments(str(model), "data")
+    assert evaluate.choose_output(arguments) == model / "evaluation_test.json"
+    forbidden.add(model)
+    assert evaluate.choose_output(arguments) == Path("evaluation_test.json")
+    forbidden.add(tmp_path)
+    for output in (None, str(model / "new" / "report.json")):
+        arguments.output = output
+        with pytest.raises(OSError, match="--output: cannot write"):
+            evaluate.choose_output(arguments)
+
+
+def test_results_are_printed_though_the_file_cannot_be_written(saved_model, genome, monkeypatch, capsys):
+    def fail(*paths):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(evaluate.os, "replace", fail)
+    with pytest.raises(SystemExit) as end:
+        evaluate.main(["--model", str(saved_model), "--data", str(genome), "--num_workers", "0", "--max_images", "2"])
+    printed = capsys.readouterr()
+    assert end.value.code == 1 and "mR" in printed.out and "error: No space left" in printed.err
 
 
 def test_other_classes_are_refused(saved_model, genome, capsys):
