@@ -68,7 +68,14 @@ def perturb(model, seed=0):
 
 def test_pretrained_detector_starts_scene_graph_training(micro_detector, micro_run):
     folder = run(micro_detector("detector", "--evaluation.steps", "2"))
-    assert {path.name for path in folder.iterdir()} == {"best", "checkpoints", "config.yaml", "final", "log.jsonl"}
+    assert {path.name for path in folder.iterdir()} == {
+        ".lock",
+        "best",
+        "checkpoints",
+        "config.yaml",
+        "final",
+        "log.jsonl",
+    }
     log = entries(folder)
     assert [(entry["step"], entry["type"]) for entry in log] == [
         (1, "train"), (2, "train"), (2, "evaluation"), (3, "train"), (4, "train"), (4, "evaluation"),
