@@ -45,7 +45,7 @@ _TEMPLATE = """\
 <p class="description">{{ description }}</p>
 {% if rows %}
 <div class="table"><table>
-<thead><tr><th scope="col">Metric</th>{% for column in columns %}<th scope="col">{{ column }}</th>{% endfor %}</tr></thead>
+<thead><tr><th scope="col">Metric (%)</th>{% for column in columns %}<th scope="col">{{ column }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for name, values in rows %}
 <tr><th scope="row">{{ name }}</th>{% for value in values %}<td>{{ value }}</td>{% endfor %}</tr>
@@ -53,6 +53,9 @@ _TEMPLATE = """\
 </tbody>
 </table></div>
 {% endif %}
+<p class="description">Green and solid with \u2713: a predicted relation whose classes and predicate are annotated and whose boxes
+overlap the annotated ones by at least half (IoU), or an annotated relation that one of the shown predictions hits. Red and dashed
+with \u2717: the others. The number is the product of the three class probabilities.</p>
 {% for entry in entries %}
 <section>
 <h2>{{ entry.name }}</h2>
@@ -83,7 +86,7 @@ def render_page(
     Args:
         title: Heading.
         description: A sentence under it.
-        metrics: Column name -> metric name -> number. Values that are not numbers (lists) are not shown.
+        metrics: Column name -> metric name -> share in [0, 1]. Values that are not numbers (lists) are not shown.
         entries: Per image `name`, `picture` (relative path), and `predicted` and `reference`: pairs of a
             `Triplet` and whether it is a hit.
 
@@ -107,4 +110,4 @@ def _table_rows(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, lis
 def _format(value: Any) -> str:
     if not isinstance(value, (int, float)) or math.isnan(value):
         return "\u2013"
-    return str(value) if isinstance(value, int) else f"{value:.4f}"
+    return str(value) if isinstance(value, int) else f"{100 * value:.2f}"

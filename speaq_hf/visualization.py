@@ -159,7 +159,7 @@ def write_html_gallery(
         folder: Made if missing; pictures of the same name are replaced.
         examples: One picture each, see `compare_scene_graphs`. They are drawn one by one; wrap them in `tqdm` to watch.
         title: Heading of the page.
-        metrics: Column name ("trained", "untrained", ...) -> metric name -> number; the table at the top.
+        metrics: Column name ("trained", "untrained", ...) -> metric name -> share in [0, 1]; the table at the top, in percent.
         description: A sentence under the heading.
         num_predictions: Number of predicted relations drawn per image.
         dpi: Resolution of the pictures.

@@ -270,7 +270,7 @@ def test_gallery_escapes_every_text(tmp_path):
 def test_gallery_shows_numbers_and_relations(tmp_path):
     page = write_gallery(tmp_path).read_text(encoding="utf-8")
     rows = [re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row) for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL)]
-    assert rows[1:] == [["R@20", "0.4123", "0.0100"], ["zR@20", "\u2013", "\u2013"], ["num_images", "3", "\u2013"]]
+    assert rows[1:] == [["R@20", "41.23", "1.00"], ["zR@20", "\u2013", "\u2013"], ["num_images", "3", "\u2013"]]
     assert '<li class="hit">man <b>riding</b> horse (1.00)</li>' in page
     assert '<li class="miss">hat <b>near</b> man</li>' in page
 

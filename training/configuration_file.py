@@ -89,7 +89,8 @@ def describe_options(sections: Mapping[str, type] = SECTIONS) -> str:
     for name, section in sections.items():
         lines.append(f"\n{section.__doc__}")
         for option in dataclasses.fields(section):
-            lines.append(f"  --{name}.{option.name}: {option.metadata['help']}")
+            default = "" if option.default in (dataclasses.MISSING, None) else f" [{option.default}]"
+            lines.append(f"  --{name}.{option.name}: {option.metadata['help']}{default}")
     return "\n".join(lines)
 
 

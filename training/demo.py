@@ -66,19 +66,22 @@ SCENES = SceneComplexity(
 METRICS = ("R@20", "ng-R@20", "mR@20", "mR@20 (present)", "zR@20")
 
 
-def generate_data(root: Path, num_images: int) -> None:
+def generate_data(root: Path, num_images: int) -> bool:
     """Draw the two data sets, unless the folder holds them already.
 
     Args:
         root: Folder of the sets: `real` for training, validation and test, `synthetic` for training alone.
         num_images: Number of training images that look real; half as many look synthetic.
+
+    Returns:
+        Whether they were drawn now.
     """
     settings = {"version": speaq_hf.__version__, "num_images": num_images, "image_size": IMAGE_SIZE, "seed": SEED}
     settings |= asdict(SCENES)
     stamp = root / "demo.json"
     if stamp.is_file() and json.loads(stamp.read_text(encoding="utf-8")) == settings:
         print(f"Data: {root} holds the scenes already")
-        return
+        return False
     stamp.unlink(missing_ok=True)
     total = num_images + NUM_VALIDATION_IMAGES + NUM_TEST_IMAGES
     shares = (num_images / total, NUM_VALIDATION_IMAGES / total, NUM_TEST_IMAGES / total)
@@ -86,22 +89,25 @@ def generate_data(root: Path, num_images: int) -> None:
     generate_synthetic_genome(root / "real", total, SEED, domain="real", split_shares=shares, **options)
     generate_synthetic_genome(root / "synthetic", num_images // 2, SEED, split_shares=(1, 0, 0), **options)
     stamp.write_text(json.dumps(settings), encoding="utf-8")
+    return True
 
 
-def train_model(data: Path, output: Path, overrides: Sequence[str]) -> Path:
+def train_model(data: Path, output: Path, overrides: Sequence[str], go_on: bool) -> Path:
     """Train with `accelerate launch`, as a user would, on the CPU.
 
     Args:
         data: Folder of the sets.
         output: Folder of the run.
         overrides: Further options of the training program.
+        go_on: Whether to go on with what is in the folder, which costs nothing if it is finished.
 
     Returns:
         Folder of the trained model.
     """
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", str(NUM_THREADS)]
-    program = [str(ROOT / "training" / "train.py"), "--config", str(CONFIG), "--training.overwrite", "true"]
+    program = [str(ROOT / "training" / "train.py"), "--config", str(CONFIG)]
+    program += ["--training.resume_from", "auto"] if go_on else ["--training.overwrite", "true"]
     program += ["--data.root", str(data / "real"), "--data.synthetic_root", str(data / "synthetic")]
     program += ["--training.output_dir", str(output)]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": str(NUM_THREADS)}
@@ -162,8 +168,9 @@ def write_page(
 def run_demo(output: Path, num_images: int, overrides: Sequence[str]) -> None:
     """Everything, from drawing the scenes to the page."""
     start = time.perf_counter()
-    generate_data(output / "data", num_images)
-    trained, processor = load_model(str(train_model(output / "data", output / "run", overrides)))
+    is_new = generate_data(output / "data", num_images)
+    model = train_model(output / "data", output / "run", overrides, go_on=not is_new)
+    trained, processor = load_model(str(model))
     set_seed(SEED)
     models = {"trained": trained, "untrained": SpeaQForSceneGraphGeneration(trained.config)}
     train, test = (load_scene_graphs(output / "data" / "real", split) for split in ("train", "test"))
@@ -173,17 +180,21 @@ def run_demo(output: Path, num_images: int, overrides: Sequence[str]) -> None:
     results = evaluate_models(models, processor, test, train_statistics)
     baseline = frequency_baseline(train_statistics, test_statistics)
     table = {name: {metric: values[metric] for metric in METRICS} for name, values in results.items()}
+    num_zero_shot = test_statistics.triplet_counts.total_of(zero_shot_triplets(train_statistics, test_statistics))
     summary = (
-        f"Guessing the most frequent predicate from the true classes of a pair is right {baseline:.1%} of the time."
+        f"The test images have {test_statistics.num_relations} relations, {num_zero_shot} of them of triplets that no "
+        "training image shows (zR). Guessing the most frequent predicate from the true classes of a pair is right "
+        f"{baseline:.1%} of the time."
     )
-    size = f"A model of {trained.num_parameters() / 1e6:.1f} million parameters, trained on {len(train):,} photo-like images "
-    size += f"and, with half the weight and 30 % of every batch, {len(synthetic):,} clean renders; tested on photo-like images."
-    page = write_page(output, trained, processor, test, metrics=table, description=f"{size} {summary}")
+    description = (
+        f"A model of {trained.num_parameters() / 1e6:.1f} million parameters, trained on {len(train):,} photo-like images and, "
+        f"with half the weight in 30 % of every batch, {len(synthetic):,} clean renders; tested on photo-like images. {summary}"
+    )
+    page = write_page(output, trained, processor, test, metrics=table, description=description)
     report = {"metrics": results, "frequency_baseline": baseline, "seconds": round(time.perf_counter() - start)}
     (output / "results.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(
-        f"\nTest split, {results['trained']['num_images']} images, sgdet\n{format_table(table, METRICS, heading='%')}"
-    )
+    tested = f"{results['trained']['num_images']} of {NUM_TEST_IMAGES} images (the others have no relation)"
+    print(f"\nTest split, {tested}, sgdet\n{format_table(table, METRICS, heading='%')}")
     print(f"{summary}\nTime: {report['seconds'] / 60:.1f} minutes\nPictures: {page.resolve()}")
 
 

@@ -25,15 +25,14 @@ if not __package__:
 
 from speaq_hf import AutoModelForSceneGraphGeneration  # noqa: E402
 from speaq_hf.data import (  # noqa: E402
-    load_scene_graphs,
     object_names,
     predicate_names,
     predicate_statistics,
     zero_shot_triplets,
 )
 from speaq_hf.metrics import SceneGraphRecall  # noqa: E402
-from training.arguments import DataFormat  # noqa: E402
-from training.data import data_root, resolve_format  # noqa: E402
+from training.arguments import DataArguments, DataFormat  # noqa: E402
+from training.data import data_root, load_split  # noqa: E402
 from training.errors import exit_on_user_error  # noqa: E402
 from training.loading import load_complete, naming_option  # noqa: E402
 from training.prediction import LoadingOptions, evaluate_recall  # noqa: E402
@@ -53,8 +52,13 @@ class EvaluateArguments:
     data: str = field(metadata={"help": "Folder, file or Hub name of the data set."})
     split: Literal["train", "val", "test"] = field(default="test", metadata={"help": "Which images."})
     format: DataFormat = field(default="auto", metadata={"help": "Its format; auto looks which files are there."})
+    num_validation_images: int | None = field(
+        default=None, metadata={"help": "How many training images are the validation split, if training was told so."}
+    )
     batch_size: int = field(default=8, metadata={"help": "Images per process and forward pass."})
-    num_workers: int = field(default=4, metadata={"help": "Processes that read images, for each process."})
+    num_workers: int = field(
+        default=min(4, os.cpu_count() or 1), metadata={"help": "Processes that read images, for each process."}
+    )
     max_images: int | None = field(default=None, metadata={"help": "Only the first so many images."})
     mixed_precision: Literal["no", "fp16", "bf16"] = field(default="no", metadata={"help": "Number format."})
     zero_shot: bool = field(default=True, metadata={"help": "Report zR, which needs the training annotations."})
@@ -115,12 +119,17 @@ def load_evaluation_split(arguments: EvaluateArguments) -> tuple[Dataset, Any]:
         FileNotFoundError: A folder or file is missing.
         ValueError: A file is not what it should be.
     """
-    root = data_root(arguments.data, "--data")
-    format = resolve_format(root, arguments.format)
-    dataset = load_scene_graphs(root, arguments.split, format=format)
+    places = {"root": arguments.data, "format": arguments.format}
+    places = DataArguments(**places, num_validation_images=arguments.num_validation_images)
+    data_root(arguments.data, "--data")
+    dataset = load_split(places, arguments.split)
     if not arguments.zero_shot:
         return dataset, None
-    train = predicate_statistics(load_scene_graphs(root, "train", format=format))
+    try:
+        train = predicate_statistics(load_split(places, "train"))
+    except (ValueError, FileNotFoundError) as error:
+        logger.warning("zR is left out, it needs the training annotations: %s", error)
+        return dataset, None
     return dataset, zero_shot_triplets(train, predicate_statistics(dataset))
 
 

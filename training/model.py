@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import DetrForObjectDetection
+from transformers import DetrConfig, DetrForObjectDetection
 
 from speaq_hf import SpeaQConfig, SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
+from speaq_hf.models.speaq.detr_weights_speaq import fields_from_detr
 
 from .arguments import DataArguments, ModelArguments
 from .loading import load_complete, naming_option
@@ -21,7 +22,8 @@ _VARIANT_FIELDS = ("relation_query_multiplier", "assignment", "match_per_layer",
 
 
 def build_config(arguments: ModelArguments, data_fields: dict[str, Any]) -> SpeaQConfig:
-    """The configuration: what the section `model` says, over what follows from the data, over the variant's defaults.
+    """The configuration: what the section `model` says, over what follows from the data, over the detector's sizes, over
+    the variant's defaults.
 
     Args:
         arguments: The section `model`.
@@ -34,6 +36,9 @@ def build_config(arguments: ModelArguments, data_fields: dict[str, Any]) -> Spea
     try:
         if arguments.pretrained is not None:
             return _pretrained_config(arguments, data_fields)
+        if arguments.detr is not None:
+            with naming_option("model.detr", arguments.detr):
+                fields = fields_from_detr(DetrConfig.from_pretrained(arguments.detr)) | fields
         return _variant_config(arguments.variant, fields)
     except StrictDataclassError as error:
         raise ValueError(f"model: {' '.join(str(error).split())}") from error

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
 from tqdm.auto import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from speaq_hf.data import SceneGraphCollator, SceneGraphTransform
 from speaq_hf.data.images import undecoded
@@ -110,7 +111,11 @@ class Trainer:
         accumulation = self.options.gradient_accumulation_steps
         batches = self.stream.starting_at(self.state.step * accumulation)
         meter = StepMeter()
-        with self._progress_bar() as bar, Interruption() as interruption:
+        with (
+            self._progress_bar() as bar,
+            logging_redirect_tqdm([logging.getLogger("training")]),
+            Interruption() as interruption,
+        ):
             while self.state.step < self.options.max_steps:
                 result = self.step(itertools.islice(batches, accumulation), interruption.is_requested)
                 meter.add(result)
@@ -129,6 +134,7 @@ class Trainer:
                     )
         self._check_success()
         self.save_model(self.output_dir / "final")
+        logger.info("The trained model is in %s.", self.output_dir / "final")
 
     def evaluate(self) -> dict[str, Any]:
         """Metrics on the validation split. Every process must call it."""
@@ -244,6 +250,9 @@ class Trainer:
         if best is None or value > best:
             self.state.best_value = value
             self.save_model(self.output_dir / "best")
+        logger.info(
+            "Step %d: %s %.2f %%, best %.2f %%", self.state.step, name, 100 * value, 100 * self.state.best_value
+        )
 
     def _sum(self, number: int) -> int:
         """Over all processes."""

@@ -41,6 +41,13 @@ class TripletCounts:
         dense[tuple(self.indices.T)] = self.counts
         return dense
 
+    def total_of(self, rows: np.ndarray) -> int:
+        """How often any of the triplets `rows` (k, 3) was annotated."""
+        wanted = set(map(tuple, rows.tolist()))
+        return int(
+            sum(count for row, count in zip(self.indices.tolist(), self.counts, strict=True) if tuple(row) in wanted)
+        )
+
     def __add__(self, other: TripletCounts) -> TripletCounts:
         rows = np.concatenate([self.indices, other.indices])
         return TripletCounts.from_rows(rows, np.concatenate([self.counts, other.counts]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import DetrForObjectDetection
+from transformers import DetrConfig, DetrForObjectDetection
 
 from .configuration_speaq import SpeaQConfig
 
@@ -38,13 +38,17 @@ def config_from_detr(detr: DetrForObjectDetection, **overrides: Any) -> SpeaQCon
         detr: The detector.
         overrides: Any field of [`SpeaQConfig`].
     """
-    fields = {name: getattr(detr.config, name) for name in SHARED_FIELDS}
-    fields |= {
-        "backbone_config": detr.config.backbone_config.to_dict(),
-        "num_object_queries": detr.config.num_queries,
-        "id2label": detr.config.id2label,
+    return SpeaQConfig(**(fields_from_detr(detr.config) | overrides))
+
+
+def fields_from_detr(config: DetrConfig) -> dict[str, Any]:
+    """Fields of [`SpeaQConfig`] that a detector determines: its sizes, backbone and object classes."""
+    fields = {name: getattr(config, name) for name in SHARED_FIELDS}
+    return fields | {
+        "backbone_config": config.backbone_config.to_dict(),
+        "num_object_queries": config.num_queries,
+        "id2label": config.id2label,
     }
-    return SpeaQConfig(**(fields | overrides))
 
 
 def convert_detr_weights(

@@ -668,6 +668,8 @@ def _check_pixel_mask(pixel_values: Tensor, pixel_mask: Tensor | None) -> None:
 class SpeaQModel(SpeaQPreTrainedModel):
     """Backbone, encoder and the three decoders, without heads."""
 
+    _keys_to_ignore_on_load_unexpected = [r"^(class|predicate|box)_head\."]
+
     def __init__(self, config: SpeaQConfig) -> None:
         super().__init__(config)
         self.backbone = SpeaQBackbone(config)
