@@ -23,11 +23,10 @@ from transformers.utils.logging import disable_progress_bar
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from speaq_hf.data.images import UnreadableImageError  # noqa: E402
 from training.arguments import RunArguments, TrainingArguments  # noqa: E402
 from training.configuration_file import SECTIONS, describe_options, parse_run  # noqa: E402
 from training.data import TrainingData, load_training_data  # noqa: E402
-from training.errors import exit_on_user_error  # noqa: E402
+from training.errors import USER_ERRORS, exit_on_user_error  # noqa: E402
 from training.interruption import TrainingInterrupted  # noqa: E402
 from training.run_folder import RunFolder  # noqa: E402
 from training.scene_graph_task import SceneGraphTask  # noqa: E402
@@ -113,7 +112,7 @@ def run(build: Callable[[Sequence[str]], Trainer], words: Sequence[str] | None =
         trainer = build(sys.argv[1:] if words is None else words)
     with (
         contextlib.closing(trainer.folder),
-        exit_on_user_error((TrainingDiverged, OSError, UnreadableImageError)),
+        exit_on_user_error((TrainingDiverged, *USER_ERRORS)),
         exit_on_user_error((TrainingInterrupted,), code=143),
     ):
         trainer.train()

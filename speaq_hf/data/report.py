@@ -17,7 +17,8 @@ from PIL import Image, ImageOps
 from ..scene_graph import SceneGraph
 from .defects import DefectLog
 from .genome_inspection import inspect_genome
-from .raw_genome import find_genome_files
+from .raw_genome import GenomeFiles, find_genome_files
+from .scene_graph_files import load_scene_graph_splits
 from .scene_graph_table import SceneGraphTable
 from .set_comparison import ClassComparison, compare_classes
 from .set_summary import SetSummary, summarize_set
@@ -108,8 +109,9 @@ def report_data(
     """Inspects, counts and compares data sets.
 
     Args:
-        sources: One or two sets: a folder with Visual Genome's files (under their own or the synthetic names), a scene
-            graph dataset, or a mapping of split names to such datasets. Defects are looked for in folders.
+        sources: One or two sets: a folder with Visual Genome's files (under their own or the synthetic names), anything
+            else that `load_scene_graphs` reads, a scene graph dataset, or a mapping of split names to such datasets.
+            Defects are looked for in Visual Genome's files; the readers of other formats refuse them.
         images: Folder of the image files below a folder; default as the readers take it.
         decode_images: Read every image file to find unreadable ones, wrong sizes and duplicates.
         num_samples: Pictures per set.
@@ -123,23 +125,23 @@ def report_data(
     Raises:
         ValueError: There are not one or two sources, or a number is out of range.
         FileNotFoundError: A folder holds none of the files that make up a set.
+        ValueError: A set in another format has a defect.
     """
     if len(sources) not in (1, 2):
         raise ValueError(f"expected one or two data sets, got {len(sources)}")
     if num_samples < 0:
         raise ValueError(f"num_samples must be at least 0, got {num_samples}")
     options = {"decode_images": decode_images, "max_listed": max_listed, "num_threads": num_threads}
-    folders = {i: find_genome_files(s) for i, s in enumerate(sources) if isinstance(s, (str, os.PathLike))}
+    opened = [_open(source) for source in sources]
     sets = []
-    for i, (name, source) in enumerate(zip(_names(sources), sources, strict=True)):
-        if i in folders:
-            files = folders[i] if images is None else replace(folders[i], images=images)
+    for name, source, content in zip(_names(sources), sources, opened, strict=True):
+        if isinstance(content, GenomeFiles):
+            files = content if images is None else replace(content, images=images)
             found = inspect_genome(source, files, progress=progress, **options)
             sets.append(_reported_set(name, found.table, found.defects, _file_opener(found.image_paths), num_samples))
         else:
-            splits = source if isinstance(source, Mapping) else {str(source.split or "all"): source}
-            table = SceneGraphTable.from_datasets(splits)
-            sets.append(_reported_set(name, table, None, _row_opener(splits), num_samples))
+            table = SceneGraphTable.from_datasets(content)
+            sets.append(_reported_set(name, table, None, _row_opener(content), num_samples))
     summaries = [reported.summary for reported in sets]
     if len(sets) < 2 or None in summaries:
         return DataReport(sets, None, None)
@@ -149,6 +151,21 @@ def report_data(
         compare_classes(first.objects, second.objects),
         compare_classes(first.predicates, second.predicates),
     )
+
+
+def _open(source: Source) -> GenomeFiles | Mapping[str, Dataset]:
+    """The names of Visual Genome's files in a folder, to be inspected one by one; or the splits of any other set."""
+    if isinstance(source, Mapping):
+        return source
+    if isinstance(source, Dataset):
+        return {str(source.split or "all"): source}
+    try:
+        return find_genome_files(source)
+    except FileNotFoundError as error:
+        try:
+            return load_scene_graph_splits(source)
+        except FileNotFoundError:
+            raise error from None
 
 
 def write_report(path: str | os.PathLike, content: str) -> None:

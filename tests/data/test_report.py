@@ -15,7 +15,7 @@ from scipy.stats import chi2_contingency
 from typer.testing import CliRunner
 
 from speaq_hf.cli import app
-from speaq_hf.data import generate_synthetic_genome, load_synthetic_genome, load_visual_genome
+from speaq_hf.data import generate_synthetic_genome, load_synthetic_genome, load_visual_genome, save_scene_graphs
 from speaq_hf.data.defects import DEFECT_KINDS, DefectLog
 from speaq_hf.data.genome_inspection import inspect_genome
 from speaq_hf.data.report import report_data, report_json, write_report
@@ -496,3 +496,19 @@ class TestCommand:
         result = self.run(tmp_path)
         assert result.exit_code == 2
         assert "Traceback" not in result.output
+
+
+def test_sets_in_other_formats_are_counted_and_compared(generated, tmp_path):
+    splits = {split: load_synthetic_genome(generated[0], split) for split in ("train", "test")}
+    save_scene_graphs(splits, tmp_path / "coco", "coco")
+    report = report_data(generated[0], tmp_path / "coco", num_samples=1)
+    original, converted = report.sets
+    assert original.defects is not None and converted.defects is None
+    counts = {name: len(part) for name, part in splits.items()}
+    assert converted.summary.to_dict()["splits"] and len(converted.samples) == 1 and report.predicates is not None
+    assert sum(counts.values()) <= 12
+    result = CliRunner().invoke(app, ["data-report", str(tmp_path / "coco")])
+    assert result.exit_code == 0 and "predicates" in result.output.lower()
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises((FileNotFoundError, ValueError), match="nothing"):
+        report_data(tmp_path / "nothing")
