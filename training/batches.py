@@ -9,6 +9,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from speaq_hf.data import RatioBatchSampler, SceneGraphTransform
 
+from .interruption import leave_to_parent
+
 
 class ProcessBatches(Sampler[list[int]]):
     """The batches of one process, one epoch at a time: of every `num_processes` consecutive batches it takes one.
@@ -70,6 +72,7 @@ class BatchStream:
             collate_fn=collate,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
+            worker_init_fn=leave_to_parent,
             pin_memory=torch.accelerator.is_available(),
             # Starting an iteration draws a number; from PyTorch's own generator it would change dropout on resuming.
             generator=torch.Generator(),

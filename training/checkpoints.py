@@ -28,6 +28,7 @@ class TrainingState:
         skipped_steps: Steps without finite loss and gradients.
         consecutive_skips: How many of the last steps were skipped in a row.
         best_value: Best value of the chosen metric, or None.
+        evaluation_is_due: Whether this step is still to be evaluated.
         setup: What the order of the images depends on.
     """
 
@@ -35,6 +36,7 @@ class TrainingState:
     skipped_steps: int = 0
     consecutive_skips: int = 0
     best_value: float | None = None
+    evaluation_is_due: bool = False
     setup: dict[str, int] | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -129,6 +131,7 @@ def write_folder(target: Path, write: Callable[[Path], None], accelerator: Accel
         if target.exists():
             os.replace(target, previous)
         os.replace(temporary, target)
+        _sync_one(target.parent)  # before what it replaces is deleted
         shutil.rmtree(previous, ignore_errors=True)
     accelerator.wait_for_everyone()
 
@@ -143,11 +146,15 @@ def recover_folder(target: Path) -> None:
 def _sync(folder: Path) -> None:
     """Wait until the files are on the disk: after a power cut a renamed folder must not hold empty files."""
     for path in (*folder.rglob("*"), folder):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _step(path: Path) -> int:

@@ -24,6 +24,7 @@ from speaq_hf.data import (
     zero_shot_triplets,
 )
 from speaq_hf.data.scene_graph_files import recognise_format
+from speaq_hf.data.vocabulary import share_vocabulary
 
 from .arguments import DataArguments
 
@@ -96,22 +97,28 @@ def load_training_data(arguments: DataArguments) -> TrainingData:
         FileNotFoundError: A folder or file is missing.
         ValueError: A file is not what it should be, or the sources cannot be mixed as asked.
     """
-    train, validation = (load_split(arguments, split) for split in ("train", "val"))
+    train = load_split(arguments, "train")
+    validation = _with_vocabulary_of(train, load_split(arguments, "val"), "val")
     statistics = predicate_statistics(train)
     format = resolve_format(data_root(arguments.root, "data.root"), arguments.format)
-    test = _test_statistics(arguments)
+    test = _test_statistics(arguments, train)
     if arguments.synthetic_root is None:
         return TrainingData(train, validation, statistics, test, {"real": 1.0}, format)
     synthetic = load_synthetic_genome(_existing_folder(arguments.synthetic_root, "data.synthetic_root"), "train")
     sources = {"real": train, "synthetic": synthetic}
     mixed = mix_datasets(sources, arguments.ratios, arguments.loss_weights)
-    statistics += predicate_statistics(synthetic)
+    statistics = predicate_statistics(mixed)  # its classes have the real set's numbers
     return TrainingData(mixed, validation, statistics, test, dict(arguments.ratios), format)
 
 
-def _test_statistics(arguments: DataArguments) -> PredicateStatistics | None:
+def _with_vocabulary_of(train: Dataset, dataset: Dataset, split: str) -> Dataset:
+    """Files of different splits may number their classes differently."""
+    return share_vocabulary({"train": train, split: dataset})[split]
+
+
+def _test_statistics(arguments: DataArguments, train: Dataset) -> PredicateStatistics | None:
     try:
-        return predicate_statistics(load_split(arguments, "test"))
+        return predicate_statistics(_with_vocabulary_of(train, load_split(arguments, "test"), "test"))
     except (ValueError, FileNotFoundError) as error:
         logger.info("Zero-shot triplets are not recorded, there is no test split: %s", error)
         return None

@@ -11,7 +11,10 @@ class TrainingInterrupted(RuntimeError):
 
 
 class Interruption:
-    """Inside the `with` block SIGTERM does not end the process but sets `is_requested`. A second one does."""
+    """Inside the `with` block SIGTERM does not end the process but sets `is_requested`.
+
+    Further ones change nothing: a scheduler and a launcher may each send one, and SIGKILL is left to the impatient.
+    """
 
     def __init__(self) -> None:
         self.is_requested = False
@@ -28,4 +31,8 @@ class Interruption:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.is_requested = True
-        signal.signal(signal.SIGTERM, self._previous)
+
+
+def leave_to_parent(_: int) -> None:
+    """In a reading process: ignore the SIGTERM that a whole process group gets; the training process ends its readers."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -57,7 +57,7 @@ class StepMeter:
     def add(self, result: StepResult) -> None:
         """Add a step."""
         for name, value in result.losses.items():
-            if not name.rpartition("_")[2].isdigit():
+            if not name.partition("/")[0].rpartition("_")[2].isdigit():
                 self._losses[name] = self._losses.get(name, 0) + value
         self._steps += 1
         self._images += len(result.image_ids)

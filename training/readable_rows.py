@@ -4,6 +4,7 @@
 import logging
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset as Table
 from torch.utils.data import Dataset
@@ -25,7 +26,10 @@ class ReadableRows(Dataset):
     """
 
     def __init__(self, rows: Table, sources: list[str] | None = None) -> None:
-        self.rows, self.sources = rows, sources
+        self.rows = rows
+        names, source_of_row = np.unique(sources or [""] * len(rows), return_inverse=True)
+        self._rows_of_source = [np.flatnonzero(source_of_row == number) for number in range(len(names))]
+        self._source_of_row = source_of_row
         self._num_unreadable = torch.zeros((), dtype=torch.int64).share_memory_()  # counted in the reading processes
 
     @property
@@ -37,13 +41,13 @@ class ReadableRows(Dataset):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        for number in range(min(MAX_ATTEMPTS, len(self))):
-            candidate = (index + number) % len(self)
-            if self.sources is not None and self.sources[candidate] != self.sources[index]:
-                continue
+        candidates = self._rows_of_source[self._source_of_row[index]]
+        place = int(np.searchsorted(candidates, index))
+        num_attempts = min(MAX_ATTEMPTS, len(candidates))
+        for number in range(num_attempts):
             try:
-                return self.rows[candidate]
+                return self.rows[int(candidates[(place + number) % len(candidates)])]
             except UnreadableImageError as error:
                 self._num_unreadable += 1
                 logger.warning("Replaced by another image: %s", error)
-        raise UnreadableImageError(f"none of the {MAX_ATTEMPTS} images from row {index} on can be read")
+        raise UnreadableImageError(f"none of {num_attempts} images from row {index} on can be read")

@@ -1,6 +1,7 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
 """The output folder of a run: one run at a time writes to it, and none by accident over an older one."""
 
+import functools
 import os
 import shutil
 from pathlib import Path
@@ -33,7 +34,8 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"training.output_dir: {self.path} is a file.")
         checkpoints = CheckpointFolder(self.path / "checkpoints")
-        self.checkpoint = resolve_resume(arguments.resume_from, checkpoints)
+        self._resolve = functools.partial(resolve_resume, arguments.resume_from, checkpoints)
+        self.checkpoint = self._resolve()
         self.goes_on = self.checkpoint is not None and self.checkpoint.resolve().parent == checkpoints.path.resolve()
         # With auto, a run that died before its first checkpoint begins again: schedulers repeat the same command.
         traces = ("final",) if arguments.resume_from == "auto" else _TRACES
@@ -57,6 +59,10 @@ class RunFolder:
             raise FileExistsError(
                 f"training.output_dir: another process is training into {self.path}; choose another folder."
             ) from error
+        if self._resolve() != self.checkpoint:
+            raise FileExistsError(
+                f"training.output_dir: another run has just written to {self.path}; start again to go on from it."
+            )
         if self.goes_on:
             recover_folder(self.path / "best")
         else:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import ProjectConfiguration, set_seed
+from accelerate.utils import ProjectConfiguration, broadcast_object_list, set_seed
 from transformers.utils.logging import disable_progress_bar
 
 
@@ -61,7 +61,7 @@ def build_accelerator(options: TrainingArguments) -> Accelerator:
         mixed_precision=options.mixed_precision,
         gradient_accumulation_steps=options.gradient_accumulation_steps,
         log_with=None if options.tracker == "none" else options.tracker,
-        project_config=ProjectConfiguration(project_dir=options.output_dir),
+        project_config=ProjectConfiguration(project_dir=str(Path(options.output_dir).expanduser())),
     )
     if options.tracker != "none" and not accelerator.log_with:
         logger.warning("training.tracker: %s is not installed; log.jsonl is written anyway.", options.tracker)
@@ -90,8 +90,9 @@ def build_trainer(
     if accelerator.is_main_process:
         folder.open()
     accelerator.wait_for_everyone()
-    if folder.checkpoint is not None:
-        trainer.resume(folder.checkpoint)
+    (checkpoint,) = broadcast_object_list([folder.checkpoint])
+    if checkpoint is not None:
+        trainer.resume(checkpoint)
     if accelerator.is_main_process:
         folder.write_arguments(arguments)
     accelerator.init_trackers("tracker", _flat(arguments.to_dict()))
@@ -107,12 +108,14 @@ def run(build: Callable[[Sequence[str]], Trainer], words: Sequence[str] | None =
     """
     logging.basicConfig(level=logging.WARNING if _is_main_process() else logging.ERROR, format="%(message)s")
     logging.getLogger("training").setLevel(logging.INFO if _is_main_process() else logging.ERROR)
+    for name in ("training.readable_rows", "training.prediction"):  # every process reads images of its own
+        logging.getLogger(name).setLevel(logging.WARNING)
     disable_progress_bar()  # transformers shows one for every model that is saved
     with exit_on_user_error():
         trainer = build(sys.argv[1:] if words is None else words)
     with (
         contextlib.closing(trainer.folder),
-        exit_on_user_error((TrainingDiverged, *USER_ERRORS)),
+        exit_on_user_error((TrainingDiverged, *USER_ERRORS), every_process=True),
         exit_on_user_error((TrainingInterrupted,), code=143),
     ):
         trainer.train()

@@ -88,7 +88,7 @@ class Trainer:
         except Exception as error:
             raise ValueError(
                 f"training.resume_from: {checkpoint} is damaged or of a differently configured run "
-                f"({str(error).strip().splitlines()[0]}); use another one, or start anew."
+                f"({type(error).__name__}: {str(error).strip().partition(chr(10))[0]}); use another one, or start anew."
             ) from error
         if self.state.step > self.options.max_steps:
             raise ValueError(
@@ -108,6 +108,8 @@ class Trainer:
             OSError: A checkpoint or the log cannot be written.
         """
         self.model.train()
+        if self.state.evaluation_is_due:
+            self._evaluate_and_keep_best()
         accumulation = self.options.gradient_accumulation_steps
         batches = self.stream.starting_at(self.state.step * accumulation)
         meter = StepMeter()
@@ -123,11 +125,13 @@ class Trainer:
                 bar.update()
                 if self._is_due(self.options.log_steps):
                     self._log_step(result, meter, bar)
-                if self._is_due(self.arguments.evaluation.steps):
+                self.state.evaluation_is_due = self._is_due(self.arguments.evaluation.steps)
+                if self.state.evaluation_is_due and not result.is_interrupted:
                     self._evaluate_and_keep_best()
                 if self._is_due(self.options.save_steps) or result.is_interrupted:
                     self._save_checkpoint()
-                if result.is_interrupted and self.state.step < self.options.max_steps:
+                if result.is_interrupted:
+                    # An evaluation takes longer than the time that a stopped process is left: it waits for the resumption.
                     raise TrainingInterrupted(
                         f"Stopped by SIGTERM after step {self.state.step}, which is saved; "
                         "--training.resume_from auto goes on from there."
@@ -146,7 +150,7 @@ class Trainer:
 
         def write(temporary: Path) -> None:
             if self.accelerator.is_main_process:
-                self.task.save(self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False), temporary)
+                self.task.save(self.accelerator.unwrap_model(self.model), temporary)
 
         write_folder(folder, write, self.accelerator)
 
@@ -245,6 +249,7 @@ class Trainer:
 
     def _evaluate_and_keep_best(self) -> None:
         results, name = self.evaluate(), self.arguments.evaluation.best_metric
+        self.state.evaluation_is_due = False
         self._write("evaluation", results)
         value, best = results[name], self.state.best_value
         if best is None or value > best:

@@ -35,11 +35,15 @@ def read_image(row: Mapping[str, Any]) -> Image.Image:
         UnreadableImageError: It cannot be read; the message names the image and its file.
     """
     image = row["image"]
+    if image is None:
+        raise UnreadableImageError(f"image {row.get('image_id')} is missing in its row; leave the row out")
     try:
         if isinstance(image, Image.Image):
             return _to_rgb(image)
         with Image.open(image["path"] if image["bytes"] is None else io.BytesIO(image["bytes"])) as opened:
             return _to_rgb(opened)
+    except MemoryError:
+        raise
     # Pillow's decoders raise many kinds of errors on damaged files, also SyntaxError and struct.error.
     except Exception as error:
         file = getattr(image, "filename", None) if isinstance(image, Image.Image) else image["path"]

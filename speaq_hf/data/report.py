@@ -18,7 +18,7 @@ from ..scene_graph import SceneGraph
 from .defects import DefectLog
 from .genome_inspection import inspect_genome
 from .raw_genome import GenomeFiles, find_genome_files
-from .scene_graph_files import load_scene_graph_splits
+from .scene_graph_files import load_scene_graph_splits, recognise_format
 from .scene_graph_table import SceneGraphTable
 from .set_comparison import ClassComparison, compare_classes
 from .set_summary import SetSummary, summarize_set
@@ -163,9 +163,10 @@ def _open(source: Source) -> GenomeFiles | Mapping[str, Dataset]:
         return find_genome_files(source)
     except FileNotFoundError as error:
         try:
-            return load_scene_graph_splits(source)
-        except FileNotFoundError:
+            format = recognise_format(str(source))
+        except (FileNotFoundError, ValueError):
             raise error from None
+        return load_scene_graph_splits(source, format=format)
 
 
 def write_report(path: str | os.PathLike, content: str) -> None:

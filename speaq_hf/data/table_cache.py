@@ -56,8 +56,10 @@ def cached_dataset(
     try:
         return Dataset.from_file(str(table), split=split)
     except (OSError, pa.ArrowInvalid) as error:
-        logger.warning("%s cannot be read (%s); reading the annotation files instead.", table, error)
-        return build()
+        logger.warning("%s cannot be read (%s) and is made again.", table, error)
+        dataset = build()
+        _write(dataset, table)
+        return dataset
 
 
 def _fingerprint(files: Sequence[Path], options: Mapping[str, Any]) -> str:
@@ -89,6 +91,7 @@ def _write(dataset: Dataset, target: Path) -> bool:
             writer.write_table(table, max_chunksize=1000)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # a shared cache serves all its users
         os.replace(temporary, target)
     except OSError as error:
         logger.warning("The prepared annotations cannot be kept in %s: %s", target.parent, error)

@@ -510,5 +510,5 @@ def test_sets_in_other_formats_are_counted_and_compared(generated, tmp_path):
     result = CliRunner().invoke(app, ["data-report", str(tmp_path / "coco")])
     assert result.exit_code == 0 and "predicates" in result.output.lower()
     (tmp_path / "nothing").mkdir()
-    with pytest.raises((FileNotFoundError, ValueError), match="nothing"):
+    with pytest.raises(FileNotFoundError, match="nothing: expected a folder"):
         report_data(tmp_path / "nothing")

@@ -3,14 +3,16 @@
 import json
 import re
 import shlex
+import shutil
 
 import pytest
 from PIL import Image
 
-from speaq_hf.data import load_scene_graph_splits, save_scene_graphs
+from speaq_hf.data import load_scene_graph_splits, load_synthetic_genome, predicate_statistics, save_scene_graphs
 from tests.training.conftest import ROOT
 from tests.training.test_train import entries, run
 from training import evaluate, train
+from training.arguments import DataArguments
 from training.configuration_file import parse_run
 from training.data import load_split, load_training_data
 
@@ -81,3 +83,21 @@ def test_an_option_of_another_format_ends_with_one_message(micro_run, genome, tm
     with pytest.raises(SystemExit):
         train.main(micro_run("run", *root, "--data.categories", "names.json"))
     assert "error: the format coco has no option categories" in capsys.readouterr().err
+
+
+def test_statistics_follow_the_vocabulary_of_the_real_set(genome, tmp_path):
+    """A synthetic set may number its classes differently: its relations count for the names that they have."""
+    other = tmp_path / "synthetic"
+    shutil.copytree(genome, other)
+    file = other / "synthetic-SGG-dicts-with-attri.json"
+    names = json.loads(file.read_text())
+    predicates = names["predicate_to_idx"]
+    names["predicate_to_idx"] = {name: len(predicates) + 1 - index for name, index in predicates.items()}
+    file.write_text(json.dumps(names))
+    same, renumbered = (
+        load_training_data(DataArguments(root=str(genome), synthetic_root=str(root))) for root in (genome, other)
+    )
+    first, second = same.statistics.counts, renumbered.statistics.counts
+    assert first.sum() == second.sum() and not (first == second).all()
+    alone = predicate_statistics(load_synthetic_genome(other, "train")).counts[::-1]
+    assert (second == predicate_statistics(load_synthetic_genome(genome, "train")).counts + alone).all()

@@ -124,6 +124,15 @@ def test_a_run_that_died_before_its_first_checkpoint_begins_again(micro_run, cap
     assert "holds an earlier run" in capsys.readouterr().err
 
 
+def test_saving_a_model_leaves_its_number_format_alone(micro_run):
+    trainer = train.build_trainer(train.parse_arguments(micro_run("run", "--training.mixed_precision", "bf16")))
+    before = trainer.model.forward
+    trainer.save_model(trainer.output_dir / "best")
+    assert trainer.model.forward == before and hasattr(trainer.model, "_original_forward")
+    trainer.train()
+    assert weights(trainer.output_dir)
+
+
 def test_full_disk_leaves_the_last_checkpoint(micro_run, monkeypatch, capsys):
     saved = []
     plain = train.Accelerator.save_state
