@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -99,6 +100,19 @@ def resolve_resume(resume_from: str | None, checkpoints: CheckpointFolder) -> Pa
         hint = f"the latest is {latest}" if latest else f"there is none in {checkpoints.path}"
         raise FileNotFoundError(f"training.resume_from: {path} is not a complete checkpoint; {hint}.")
     return path
+
+
+def check_random_states(checkpoint: Path, process_index: int) -> None:
+    """Accelerate goes on without the random states of a process if it cannot read them: dropout would differ, silently.
+
+    Raises:
+        ValueError: There are none, or the file is damaged.
+    """
+    file = checkpoint / f"random_states_{process_index}.pkl"
+    if not zipfile.is_zipfile(file) or zipfile.ZipFile(file).testzip() is not None:
+        raise ValueError(
+            f"{file.name} is missing or damaged, which holds the random states of process {process_index}"
+        )
 
 
 def write_folder(target: Path, write: Callable[[Path], None], accelerator: Accelerator) -> None:

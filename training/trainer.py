@@ -19,7 +19,7 @@ from speaq_hf.data.images import undecoded
 
 from .arguments import RunArguments
 from .batches import BatchStream, ProcessBatches
-from .checkpoints import CheckpointFolder, TrainingState, write_folder
+from .checkpoints import CheckpointFolder, TrainingState, check_random_states, write_folder
 from .data import TrainingData, build_augmentation
 from .interruption import Interruption, TrainingInterrupted
 from .logs import JsonLinesLog, StepMeter
@@ -83,6 +83,7 @@ class Trainer:
         """
         base_rates = list(self.step.scheduler.base_lrs)
         try:
+            check_random_states(checkpoint, self.accelerator.process_index)
             self.accelerator.load_state(str(checkpoint))
         # Each of the files in a checkpoint has a reader with errors of its own.
         except Exception as error:

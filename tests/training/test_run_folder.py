@@ -56,10 +56,13 @@ def test_what_cannot_be_resumed_leaves_everything_as_it_was(micro_run, capsys, o
     assert (folder / "config.yaml").read_text() == before and len(entries(folder)) == 4
 
 
-def test_a_damaged_checkpoint_is_named(micro_run, capsys):
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.bin", "random_states_0.pkl", "custom_checkpoint_0.pkl"]
+)
+def test_a_damaged_checkpoint_is_named(micro_run, capsys, name):
     folder = run(micro_run("run"))
-    weights = folder / "checkpoints" / "step-00000004" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:100])
+    file = folder / "checkpoints" / "step-00000004" / name
+    file.write_bytes(file.read_bytes()[:100])
     fail(micro_run("run", "--training.resume_from", "auto", "--training.max_steps", "6"))
     assert "step-00000004 is damaged" in capsys.readouterr().err
 
