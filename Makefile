@@ -20,8 +20,9 @@ help:
 demo: .venv/.installed
 	$(BIN)/python training/demo.py --output $(DEMO_OUTPUT)
 
+# One thread each: two workers share two cores.
 test: .venv/.installed
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-all: .venv/.installed
 	$(BIN)/python -m pytest
