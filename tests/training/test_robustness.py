@@ -239,7 +239,19 @@ def test_odd_images_train(name):
         assert any(gradient.abs().sum() > 0 for gradient in gradients)
 
 
-def test_log_is_json_also_with_skipped_steps(micro_run):
+def test_log_is_strict_json_also_with_skipped_steps(micro_run, monkeypatch):
+    plain = OptimizationStep._forward
+
+    def break_the_second_half(self, batch):
+        if self.scheduler.last_epoch > 1:
+            batch["pixel_values"][:] = torch.nan
+        return plain(self, batch)
+
+    monkeypatch.setattr(OptimizationStep, "_forward", break_the_second_half)
     folder = run(micro_run("run"))
-    for line in (folder / "log.jsonl").read_text().splitlines():
-        json.loads(line, parse_constant=lambda constant: pytest.fail(constant))
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    logged = [
+        json.loads(line, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON")) for line in lines
+    ]
+    assert [entry["step"] for entry in logged if entry["type"] == "skipped"] == [3, 4]
+    assert [entry["loss"] is None for entry in logged if entry["type"] == "train"] == [False, False, True, True]
