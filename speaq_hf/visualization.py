@@ -25,7 +25,9 @@ from matplotlib.transforms import Bbox
 
 from .graph_layout import GraphLayout, layout_scene_graph
 from .html_gallery import render_page
-from .metrics.triplet_matching import ImageTriplets, match_pairs, pairwise_iou
+from .metrics.box_overlap import pairwise_iou
+from .metrics.image_triplets import ImageTriplets
+from .metrics.pair_matching import match_triplets
 from .scene_graph import SceneGraph
 
 
@@ -139,8 +141,7 @@ def find_hits(predicted: SceneGraph, reference: SceneGraph, iou_threshold: float
     num_predicates = len(reference.id2predicate)
     ours = ImageTriplets.from_prediction(predicted, num_predicates, "predicted")
     truth = ImageTriplets.from_reference(reference, num_predicates, "reference")
-    same_predicate = ours.relations[:, 2][:, None] == truth.relations[:, 2][None, :]
-    return match_pairs(ours, truth, iou_threshold) & same_predicate
+    return match_triplets(ours, truth, iou_threshold)
 
 
 def write_html_gallery(

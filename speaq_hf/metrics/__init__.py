@@ -1,18 +1,20 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
 """Evaluation of scene graphs. The `evaluate` metric is loaded by path, see `scene_graph_recall_metric`."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from .scene_graph_recall import PROTOCOLS, EvaluationProtocol, SceneGraphRecall
+    from .protocols import PROTOCOLS, EvaluationProtocol
+    from .scene_graph_recall import SceneGraphRecall
 
 __all__ = ["PROTOCOLS", "EvaluationProtocol", "SceneGraphRecall"]
 
+_MODULES = {"PROTOCOLS": "protocols", "EvaluationProtocol": "protocols", "SceneGraphRecall": "scene_graph_recall"}
+
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import scene_graph_recall
-
-    return getattr(scene_graph_recall, name)
+    return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)

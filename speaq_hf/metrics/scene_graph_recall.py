@@ -1,118 +1,51 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
-"""Recall of scene graph generation: R@K, ng-R@K, zR@K, mR@K and F@K, with the rules of a named protocol."""
+"""Recall of scene graph generation: R@K, ng-R@K, zR@K, mR@K, F@K and their kin, with the rules of a named protocol."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .triplet_matching import ImageTriplets, best_unconstrained, first_hit_ranks, match_pairs
+from .bootstrap import draw_counts, interval
+from .image_batch import MODES, ImageBatch, read_images
+from .protocols import EvaluationProtocol, resolve_protocol
+from .tallies import MeanRecall, PooledRecall
+from .triplet_ranks import TripletRanks, rank_triplets
 
 
-# What each mode takes from the reference.
-_GIVEN_FIELDS = {"sgdet": (), "sgcls": ("boxes",), "predcls": ("boxes", "labels", "scores")}
-MODES = tuple(_GIVEN_FIELDS)
-
-
-@dataclass(frozen=True)
-class EvaluationProtocol:
-    """The rules in which published evaluations of scene graphs differ.
-
-    Args:
-        name: Name it is chosen by.
-        skip_images_without_predictions: Leave such images out of every average; otherwise they count as 0.
-        absent_predicates_count_as_zero: In mR@K, a predicate that no image has counts as 0; otherwise it is left out.
-        no_graph_constraint_limit: Number of (pair, predicate) combinations that ng-R looks at.
-    """
-
-    name: str
-    skip_images_without_predictions: bool
-    absent_predicates_count_as_zero: bool
-    no_graph_constraint_limit: int
-
-
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        # The evaluation published with SpeaQ (Kim et al., CVPR 2024), which descends from Tang et al. (CVPR 2020).
-        EvaluationProtocol(
-            name="speaq",
-            skip_images_without_predictions=True,
-            absent_predicates_count_as_zero=True,
-            no_graph_constraint_limit=100,
-        ),
-    )
-}
-
-
-class MeanRecall:
-    """Averages hits / total over images, for several values of K and several columns at once.
-
-    Only integers are kept, the hits of all images that share a total: unlike a sum of fractions they do not depend on
-    the order of the images or on how they are split over processes.
-
-    Args:
-        num_ks: Number of values of K.
-        num_columns: Number of columns (1, or one per predicate).
-    """
-
-    def __init__(self, num_ks: int, num_columns: int = 1) -> None:
-        self.num_images = np.zeros(num_columns, dtype=np.int64)
-        self._hits_by_total: dict[int, np.ndarray] = {}
-        self._shape = (num_ks, num_columns)
-
-    def add(self, hits: np.ndarray, totals: np.ndarray) -> None:
-        """Adds one image.
-
-        Args:
-            hits: `(num_ks, num_columns)` annotated triplets that were hit.
-            totals: `(num_columns,)` annotated triplets; a column with 0 does not see this image.
-        """
-        for total in np.unique(totals[totals > 0]).tolist():
-            self._bucket(total)[...] += np.where(totals == total, hits, 0)
-        self.num_images += totals > 0
-
-    def merge(self, other: MeanRecall) -> None:
-        """Adds the images of another average."""
-        for total, hits in other._hits_by_total.items():
-            self._bucket(total)[...] += hits
-        self.num_images += other.num_images
-
-    def compute(self) -> np.ndarray:
-        """The averages `(num_ks, num_columns)`; nan in a column that no image has."""
-        sums = np.zeros(self._shape)
-        for total in sorted(self._hits_by_total):
-            sums += self._hits_by_total[total] / total
-        seen = self.num_images > 0
-        return np.divide(sums, self.num_images, out=np.full(self._shape, np.nan), where=seen[None, :])
-
-    def _bucket(self, total: int) -> np.ndarray:
-        return self._hits_by_total.setdefault(total, np.zeros(self._shape, dtype=np.int64))
+_CHUNK = 64  # images that are ranked together: enough to make numpy's own cost small, few enough for its caches
+_SETTINGS = (
+    *("num_predicates", "ks", "mode", "iou_threshold", "protocol", "zero_shot_triplets", "predicate_counts"),
+    "num_replicates",
+)
 
 
 class SceneGraphRecall:
-    """Recall of predicted scene graphs, accumulated over batches and processes.
+    """Recall of predicted scene graphs, accumulated over batches and processes in counters of fixed size.
 
     A predicted triplet hits an annotated one when subject class, predicate and object class agree and both boxes
-    overlap enough. A prediction may hit several annotated triplets; an annotated triplet counts once per row, so
-    duplicate rows each count.
+    overlap enough. A prediction may hit several annotated triplets.
 
     `compute` returns, for every K:
 
     - `R@K`: share of an image's triplets hit by its first K predictions, averaged over images.
     - `ng-R@K`: the same without graph constraint: all predicates of every predicted pair compete.
-    - `zR@K`: `R@K` over the triplets in `zero_shot_triplets` only. Present only when they are given.
-    - `mR@K`: recall per predicate, averaged over predicates; `recall_per_predicate@K` is the list behind it.
-    - `F@K`: harmonic mean of `R@K` and `mR@K`.
+    - `zR@K`, `ng-zR@K`: the same over the triplets in `zero_shot_triplets` only. Present only when they are given.
+    - `mR@K`, `ng-mR@K`: recall per predicate, averaged over predicates; `recall_per_predicate@K` and
+      `ng-recall_per_predicate@K` are the lists behind them.
+    - `mR-head@K`, `mR-body@K`, `mR-tail@K`: `mR@K` over the most frequent third of the predicates, the next and the
+      last. Present only when `predicate_counts` are given.
+    - `F@K`, `ng-F@K`: harmonic mean of `R@K` and `mR@K`.
+    - `micro-R@K`, `ng-micro-R@K`: hits of all images / annotated triplets of all images.
+    - `phrase-R@K`: `R@K` when the box around subject and object must overlap enough, instead of both boxes (phrase
+      detection, Lu et al., ECCV 2016).
     - `pair_accuracy@K` (not in sgdet): hits / annotated triplets over all images, of the first K predictions on pairs
       that are annotated.
 
-    and `num_images` (averaged over), `num_images_without_relations` and `num_images_without_predictions` (left out by
-    the "speaq" protocol, though annotated). A number that no image defines is nan.
+    and `num_images` (averaged over), `num_images_without_relations`, `num_images_without_predictions` (though
+    annotated), and the `protocol` with its `protocol_fingerprint`. A number that no image defines is nan.
 
     In a distributed evaluation every process fills its own metric; the metric can be pickled, so gather the objects
     and `merge` them. The result does not depend on the split:
@@ -125,10 +58,12 @@ class SceneGraphRecall:
         ks: Numbers of predictions to look at, each at least 1.
         mode: "sgdet" (boxes, classes and relations are predicted), "sgcls" (boxes are given) or "predcls" (boxes and
             classes are given). In the last two, row i of a prediction's objects is row i of the reference's, and
-            what is given is taken from the reference.
+            what is given is taken from the reference; `ground_objects` brings the graphs of a detector there.
         iou_threshold: Lowest overlap of two boxes that agree, in [0, 1].
         zero_shot_triplets: `(z, 3)` rows (subject class, object class, predicate) that training never shows, 0-based.
         protocol: Name in `PROTOCOLS`, or an `EvaluationProtocol`.
+        predicate_counts: `(P,)` how often training shows each predicate.
+        num_replicates: Bootstrap replicates behind `intervals` and `compare_recall`; 0 for none, 1,000 are enough.
 
     Raises:
         ValueError: An argument is out of range or unknown.
@@ -142,6 +77,8 @@ class SceneGraphRecall:
         iou_threshold: float = 0.5,
         zero_shot_triplets: Any = None,
         protocol: str | EvaluationProtocol = "speaq",
+        predicate_counts: Any = None,
+        num_replicates: int = 0,
     ) -> None:
         if num_predicates < 1:
             raise ValueError(f"num_predicates must be at least 1, got {num_predicates}.")
@@ -151,23 +88,30 @@ class SceneGraphRecall:
             raise ValueError(f"mode must be one of {MODES}, got {mode!r}.")
         if not 0 <= iou_threshold <= 1:
             raise ValueError(f"iou_threshold must be in [0, 1], got {iou_threshold}.")
+        if num_replicates < 0:
+            raise ValueError(f"num_replicates must be at least 0, got {num_replicates}.")
         self.num_predicates, self.ks, self.mode = num_predicates, tuple(sorted(set(map(int, ks)))), mode
-        self.iou_threshold = iou_threshold
+        self.iou_threshold, self.num_replicates = iou_threshold, num_replicates
         self.zero_shot_triplets = _as_triplet_set(zero_shot_triplets)
-        self.protocol = _resolve_protocol(protocol)
+        self.predicate_counts = _as_counts(predicate_counts, num_predicates)
+        self.protocol = resolve_protocol(protocol)
         self.reset()
 
     def reset(self) -> None:
         """Forgets all images."""
-        num_ks = len(self.ks)
+        num_ks, draws = len(self.ks), self.num_replicates
+        zero_shot = () if self.zero_shot_triplets is None else ("zR", "ng-zR")
+        pair_accuracy = () if self.mode == "sgdet" else ("pair_accuracy",)
         self.num_images_without_relations = 0
         self.num_images_without_predictions = 0
-        self._averages = {"R": MeanRecall(num_ks), "ng-R": MeanRecall(num_ks)}
-        if self.zero_shot_triplets is not None:
-            self._averages["zR"] = MeanRecall(num_ks)
-        self._per_predicate = MeanRecall(num_ks, self.num_predicates)
-        self._annotated_pair_hits = np.zeros(num_ks, dtype=np.int64)
-        self._num_triplets = 0
+        self.images_checksum = 0
+        self._means = {
+            name: MeanRecall(num_ks, num_replicates=draws) for name in ("R", "ng-R", "phrase-R", *zero_shot)
+        }
+        self._per_predicate = {name: MeanRecall(num_ks, self.num_predicates, draws) for name in ("mR", "ng-mR")}
+        self._pooled = {
+            name: PooledRecall(num_ks, num_replicates=draws) for name in ("micro-R", "ng-micro-R", *pair_accuracy)
+        }
         self._num_added = 0
 
     def add_batch(self, predictions: Sequence[Any], references: Sequence[Any]) -> None:
@@ -175,22 +119,20 @@ class SceneGraphRecall:
 
         Args:
             predictions: One `SceneGraph` per image, or a mapping with its fields `boxes`, `labels`, `scores`,
-                `relations` (best first) and `predicate_probabilities`.
-            references: One mapping (or `SceneGraph`) per image with `boxes` `(n, 4)` xyxy pixels, `labels` `(n,)` and
-                `relations` `(r, 3)`.
+                `relations` (best first) and `predicate_probabilities`. Without probabilities, the relations themselves
+                compete for ng-R, or the rows `unconstrained_relations` where they are given.
+            references: One mapping (or `SceneGraph`) per image with `boxes` `(n, 4)` xyxy pixels, `labels` `(n,)`,
+                `relations` `(r, 3)` and optionally `image_id`.
 
         Raises:
             ValueError: The lengths differ, or a field is missing, malformed, out of range or not finite.
         """
-        if len(predictions) != len(references):
-            raise ValueError(f"{len(predictions)} predictions do not fit {len(references)} references.")
-        images = [
-            self._read_image(prediction, reference, self._num_added + i)
-            for i, (prediction, reference) in enumerate(zip(predictions, references, strict=True))
-        ]
-        for prediction, reference in images:
-            self._add_image(prediction, reference)
-        self._num_added += len(images)
+        self.add_images(read_images(predictions, references, self.num_predicates, self.mode, self._num_added))
+
+    def add_images(self, images: ImageBatch) -> None:
+        """Adds images that `read_images` has read in the same mode, for example for several protocols."""
+        for chunk in images.chunks(_CHUNK):
+            self._add_chunk(chunk)
 
     def merge(self, other: SceneGraphRecall) -> SceneGraphRecall:
         """Adds the images of another metric with the same settings.
@@ -204,106 +146,129 @@ class SceneGraphRecall:
         Raises:
             ValueError: The settings differ.
         """
-        for name in ("num_predicates", "ks", "mode", "iou_threshold", "protocol", "zero_shot_triplets"):
+        for name in _SETTINGS:
             if getattr(self, name) != getattr(other, name):
                 raise ValueError(f"Cannot merge: `{name}` differs.")
-        for name, average in self._averages.items():
-            average.merge(other._averages[name])
-        self._per_predicate.merge(other._per_predicate)
-        self._annotated_pair_hits += other._annotated_pair_hits
-        for name in ("_num_triplets", "_num_added", "num_images_without_relations", "num_images_without_predictions"):
+        for name, tally in self._tallies().items():
+            tally.merge(other._tallies()[name])
+        for name in ("_num_added", "num_images_without_relations", "num_images_without_predictions"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.images_checksum = (self.images_checksum + other.images_checksum) % 2**64
         return self
 
-    def compute(self) -> dict[str, float | int | list[float]]:
+    def compute(self) -> dict[str, float | int | str | list[float]]:
         """The metrics of all images added so far, see the class."""
-        columns = {name: average.compute()[:, 0] for name, average in self._averages.items()}
-        per_predicate = self._recall_per_predicate()
-        columns["mR"] = _mean_of_defined(per_predicate)
-        columns["F"] = _harmonic_mean(columns["R"], columns["mR"])
-        if self.mode != "sgdet":
-            columns["pair_accuracy"] = self._annotated_pair_hits / (self._num_triplets or np.nan)
-        results = {f"{name}@{k}": float(v) for name, col in columns.items() for k, v in zip(self.ks, col, strict=True)}
-        results |= {f"recall_per_predicate@{k}": row.tolist() for k, row in zip(self.ks, per_predicate, strict=True)}
+        results: dict[str, Any] = {name: float(values[0]) for name, values in self.replicates().items()}
+        for name, tally in self._per_predicate.items():
+            prefix = name.removesuffix("mR")
+            rows = self._defined(tally.compute())[0]
+            results |= {
+                f"{prefix}recall_per_predicate@{k}": row.tolist() for k, row in zip(self.ks, rows, strict=True)
+            }
         return results | {
-            "num_images": int(self._averages["R"].num_images[0]),
+            "num_images": int(self._means["R"].num_images[0]),
             "num_images_without_relations": self.num_images_without_relations,
             "num_images_without_predictions": self.num_images_without_predictions,
+            "protocol": self.protocol.name,
+            "protocol_fingerprint": self.protocol.fingerprint,
         }
 
-    def _recall_per_predicate(self) -> np.ndarray:
-        recall = self._per_predicate.compute()  # (ks, P)
-        any_image = self._averages["R"].num_images[0] > 0
+    def intervals(self, confidence: float = 0.95) -> dict[str, tuple[float, float]]:
+        """The bootstrap interval over images of every number that `compute` gives for a K.
+
+        Args:
+            confidence: Share of the replicates inside, in (0, 1).
+
+        Returns:
+            Lower and upper end by name.
+
+        Raises:
+            ValueError: The metric was made without replicates.
+        """
+        if not self.num_replicates:
+            raise ValueError("intervals need replicates: make the metric with num_replicates=1000.")
+        return {name: interval(values[1:], confidence) for name, values in self.replicates().items()}
+
+    def replicates(self) -> dict[str, np.ndarray]:
+        """Every number that `compute` gives for a K as `(1 + num_replicates,)`: on the images, then on each replicate."""
+        columns = {name: tally.compute()[..., 0] for name, tally in (self._means | self._pooled).items()}
+        per_predicate = {name: self._defined(tally.compute()) for name, tally in self._per_predicate.items()}
+        columns |= {name: _mean_of_defined(recall) for name, recall in per_predicate.items()}
+        columns |= {
+            f"mR-{part}": _mean_of_defined(per_predicate["mR"][..., predicates])
+            for part, predicates in self._thirds().items()
+        }
+        columns["F"] = _harmonic_mean(columns["R"], columns["mR"])
+        columns["ng-F"] = _harmonic_mean(columns["ng-R"], columns["ng-mR"])
+        return {f"{name}@{k}": values[:, i] for name, values in columns.items() for i, k in enumerate(self.ks)}
+
+    def _tallies(self) -> dict[str, MeanRecall | PooledRecall]:
+        return self._means | self._per_predicate | self._pooled
+
+    def _defined(self, recall: np.ndarray) -> np.ndarray:
+        """Recall per predicate with zeros for absent predicates, if the protocol wants them."""
+        any_image = self._means["R"].num_images[0] > 0
         return np.nan_to_num(recall) if self.protocol.absent_predicates_count_as_zero and any_image else recall
 
-    def _read_image(self, prediction: Any, reference: Any, index: int) -> tuple[ImageTriplets, ImageTriplets]:
-        truth = ImageTriplets.from_reference(reference, self.num_predicates, f"Reference of image {index}")
-        where = f"Prediction of image {index}"
-        given = {name: getattr(truth, name) for name in _GIVEN_FIELDS[self.mode]}
-        if isinstance(prediction, Mapping):
-            prediction = {**given, **prediction}  # what is given may be missing
-        graph = ImageTriplets.from_prediction(prediction, self.num_predicates, where)
-        if given and len(graph.boxes) != len(truth.boxes):
-            raise ValueError(
-                f"{where}: mode {self.mode!r} needs the {len(truth.boxes)} objects of the reference in its order, "
-                f"got {len(graph.boxes)}."
-            )
-        return dataclasses.replace(graph, **given), truth
+    def _thirds(self) -> Mapping[str, np.ndarray]:
+        if self.predicate_counts is None:
+            return {}
+        by_frequency = np.argsort(-np.array(self.predicate_counts), kind="stable")
+        return dict(zip(("head", "body", "tail"), np.array_split(by_frequency, 3), strict=True))
 
-    def _add_image(self, prediction: ImageTriplets, reference: ImageTriplets) -> None:
-        if len(reference.relations) == 0:
-            self.num_images_without_relations += 1
+    def _add_chunk(self, images: ImageBatch) -> None:
+        self._num_added += len(images)
+        self.images_checksum = (self.images_checksum + sum(images.keys)) % 2**64
+        related = [i for i, reference in enumerate(images.references) if len(reference.relations)]
+        silent = {i for i in related if not len(images.predictions[i].relations)}
+        self.num_images_without_relations += len(images) - len(related)
+        self.num_images_without_predictions += len(silent)
+        if self.protocol.skip_images_without_predictions:
+            related = [i for i in related if i not in silent]
+        images = images.select(related)
+        if not len(images):
             return
-        if len(prediction.relations) == 0:
-            self.num_images_without_predictions += 1
-            if self.protocol.skip_images_without_predictions:
-                return
-        pairs = match_pairs(prediction, reference, self.iou_threshold)  # (k, r)
-        hits = pairs & (prediction.relations[:, 2][:, None] == reference.relations[:, 2][None, :])
-        recalled = self._recalled(hits)  # (ks, r)
-        self._add_recall("R", recalled)
-        self._add_recall("ng-R", self._recalled(self._unconstrained_hits(prediction, reference, pairs)))
-        if self.zero_shot_triplets is not None:
-            self._add_recall("zR", recalled[:, self._is_zero_shot(reference)])
-        self._add_recall_per_predicate(recalled, reference.relations[:, 2])
-        if self.mode != "sgdet":
-            self._add_pair_accuracy(hits, prediction, reference)
+        given = self.mode != "sgdet"
+        ranks = rank_triplets(
+            images.predictions, images.references, self.protocol, self.iou_threshold, self.ks[-1], given
+        )
+        self._count(ranks, draw_counts(images.keys, self.num_replicates))
 
-    def _recalled(self, hits: np.ndarray) -> np.ndarray:
-        """Whether each annotated triplet is among the first K: `(k, r)` hits to `(ks, r)`."""
-        return first_hit_ranks(hits)[None, :] < np.array(self.ks)[:, None]
+    def _count(self, ranks: TripletRanks, draws: np.ndarray) -> None:
+        unseen = None if self.zero_shot_triplets is None else self._is_zero_shot(ranks)
+        for prefix, places in (("", ranks.constrained), ("ng-", ranks.unconstrained)):
+            hits, totals = self._hits(ranks.image, places, draws.shape[1])
+            self._means[f"{prefix}R"].add(hits, totals, draws)
+            self._pooled[f"{prefix}micro-R"].add(hits, totals, draws)
+            self._per_predicate[f"{prefix}mR"].add(*self._hits_per_predicate(ranks, places, draws.shape[1]), draws)
+            if unseen is not None:
+                hits, totals = self._hits(ranks.image[unseen], places[unseen], draws.shape[1])
+                self._means[f"{prefix}zR"].add(hits, totals, draws)
+        self._means["phrase-R"].add(*self._hits(ranks.image, ranks.phrase, draws.shape[1]), draws)
+        if ranks.annotated_pair is not None:
+            hits, totals = self._hits(ranks.image, ranks.annotated_pair, draws.shape[1])
+            self._pooled["pair_accuracy"].add(hits, totals, draws)
 
-    def _unconstrained_hits(
-        self, prediction: ImageTriplets, reference: ImageTriplets, pairs: np.ndarray
-    ) -> np.ndarray:
-        rows, predicates = best_unconstrained(prediction, self.protocol.no_graph_constraint_limit)
-        return pairs[rows] & (predicates[:, None] == reference.relations[:, 2][None, :])
+    def _hits(
+        self, cells: np.ndarray, places: np.ndarray, num_cells: int, num_columns: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Hits `(num_cells / num_columns, ks, num_columns)` and annotated triplets `(num_cells / num_columns, num_columns)`
+        of each cell, given the cell and the place of each triplet."""
+        num_ks = len(self.ks)
+        first_k = np.searchsorted(self.ks, places, side="right")  # the first K that reaches the place
+        counts = np.bincount(cells * (num_ks + 1) + first_k, minlength=num_cells * (num_ks + 1))
+        counts = counts.reshape(-1, num_columns, num_ks + 1)
+        return counts[..., :-1].cumsum(axis=-1).swapaxes(1, 2), counts.sum(axis=-1)
 
-    def _is_zero_shot(self, reference: ImageTriplets) -> np.ndarray:
-        classes = reference.labels[reference.relations[:, :2]]  # (r, 2)
-        triplets = np.column_stack([classes, reference.relations[:, 2]]).tolist()
-        return np.array([tuple(triplet) in self.zero_shot_triplets for triplet in triplets], dtype=bool)
+    def _hits_per_predicate(
+        self, ranks: TripletRanks, places: np.ndarray, num_images: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        cells = ranks.image * self.num_predicates + ranks.predicate
+        return self._hits(cells, places, num_images * self.num_predicates, self.num_predicates)
 
-    def _add_recall(self, name: str, recalled: np.ndarray) -> None:
-        self._averages[name].add(recalled.sum(axis=1, keepdims=True), np.array([recalled.shape[1]]))
-
-    def _add_recall_per_predicate(self, recalled: np.ndarray, predicates: np.ndarray) -> None:
-        one_hot = predicates[:, None] == np.arange(self.num_predicates)  # (r, P)
-        self._per_predicate.add(recalled.astype(np.int64) @ one_hot.astype(np.int64), one_hot.sum(axis=0))
-
-    def _add_pair_accuracy(self, hits: np.ndarray, prediction: ImageTriplets, reference: ImageTriplets) -> None:
-        same_pair = prediction.relations[:, None, :2] == reference.relations[None, :, :2]  # (k, r, 2)
-        annotated = same_pair.all(axis=-1).any(axis=1)
-        self._annotated_pair_hits += self._recalled(hits[annotated]).sum(axis=1)
-        self._num_triplets += len(reference.relations)
-
-
-def _resolve_protocol(protocol: str | EvaluationProtocol) -> EvaluationProtocol:
-    if isinstance(protocol, EvaluationProtocol):
-        return protocol
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"protocol must be one of {sorted(PROTOCOLS)}, got {protocol!r}.")
-    return PROTOCOLS[protocol]
+    def _is_zero_shot(self, ranks: TripletRanks) -> np.ndarray:
+        rows = zip(ranks.subject_label.tolist(), ranks.object_label.tolist(), ranks.predicate.tolist(), strict=True)
+        return np.fromiter((row in self.zero_shot_triplets for row in rows), dtype=bool, count=len(ranks.image))
 
 
 def _as_triplet_set(triplets: Any) -> frozenset[tuple[int, int, int]] | None:
@@ -315,13 +280,23 @@ def _as_triplet_set(triplets: Any) -> frozenset[tuple[int, int, int]] | None:
     return frozenset(map(tuple, rows.tolist()))
 
 
+def _as_counts(counts: Any, num_predicates: int) -> tuple[float, ...] | None:
+    if counts is None:
+        return None
+    values = np.asarray(counts)
+    if values.shape != (num_predicates,) or not np.isfinite(values).all() or values.min() < 0:
+        raise ValueError(
+            f"predicate_counts must hold {num_predicates} numbers of at least 0, one per predicate, got {counts!r}."
+        )
+    return tuple(values.tolist())
+
+
 def _mean_of_defined(values: np.ndarray) -> np.ndarray:
     """Mean over the last axis of the values that are not nan; nan where none is."""
     defined = ~np.isnan(values)
     count = defined.sum(axis=-1)
-    return np.divide(
-        np.where(defined, values, 0.0).sum(axis=-1), count, out=np.full(len(count), np.nan), where=count > 0
-    )
+    sums = np.where(defined, values, 0.0).sum(axis=-1)
+    return np.divide(sums, count, out=np.full(sums.shape, np.nan), where=count > 0)
 
 
 def _harmonic_mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
