@@ -89,7 +89,7 @@ def plot_log(
 
 @app.command("data-report")
 def data_report(
-    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder of a data set in the files of Visual Genome.")],
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder or file of a data set, or a Hub repository.")],
     other_root: Annotated[Path | None, typer.Argument(metavar="ROOT2", help="A second set, to compare.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers and defects here.")] = None,
     html_file: Annotated[

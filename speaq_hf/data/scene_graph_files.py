@@ -91,6 +91,8 @@ def load_scene_graphs(
 
     Raises:
         FileNotFoundError: There is no such file, folder or repository, or an image is missing.
+        PermissionError: The Hub refuses the user's token.
+        ConnectionError: The Hub cannot be reached.
         ValueError: The format cannot be recognised, there is no such split, or a file is not what it should be; the message
             names file, row and field. Or the format has no such option.
     """

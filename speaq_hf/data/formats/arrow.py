@@ -9,7 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, Features, load_dataset, load_from_disk
+from datasets.exceptions import DatasetsError
 from datasets.table import embed_table_storage
+from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
 from ..visual_genome import scene_graph_features
 from .graph_arrays import GraphArrays, Vocabulary
@@ -63,16 +65,24 @@ def read_parquet(path: Path, split: str | None = None) -> dict[str, Dataset]:
 def read_hub(repository: str, split: str | None = None) -> dict[str, Dataset]:
     """Reads a data set of the Hub, for example "owner/name".
 
+    If the Hub does not answer, `datasets` takes what it read last from its cache, and logs a warning.
+
     Raises:
-        FileNotFoundError: There is no such repository, or no connection to the Hub.
-        ValueError: The rows are no scene graphs.
+        FileNotFoundError: There is no such repository, or it is private and the user may not see it.
+        PermissionError: The Hub refuses the user's token.
+        ConnectionError: The Hub cannot be reached or fails, and the data set is not in the cache.
+        ValueError: A file is damaged, or the rows are no scene graphs.
     """
     try:
         loaded = load_dataset(repository)
-    except (FileNotFoundError, ConnectionError) as error:
+    except FileNotFoundError as error:
         raise FileNotFoundError(
             f"there is no folder {repository}, and no such data set on the Hub ({error})"
         ) from error
+    except (ConnectionError, HTTPError) as error:
+        raise _hub_failure(repository, error) from error
+    except DatasetsError as error:
+        raise ValueError(f"{repository}: cannot read its files on the Hub ({error.__cause__ or error})") from error
     return _scene_graphs(loaded, split, repository)
 
 
@@ -130,6 +140,19 @@ def _tables(dataset: Dataset) -> Iterator[pa.Table]:
     schema = dataset.features.arrow_schema
     for table in dataset.with_format("arrow").iter(_BATCH_ROWS):
         yield embed_table_storage(table.cast(schema)).cast(schema)
+
+
+def _hub_failure(repository: str, error: Exception) -> OSError:
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    if status in (401, 403):
+        return PermissionError(
+            f"{repository}: the Hub refuses access with status {status} ({error.server_message}); log in with `hf auth login`, "
+            "or set HF_TOKEN to a token that may read it"
+        )
+    reason = str(error).split("\n")[0]
+    return ConnectionError(
+        f"there is no folder {repository}, and the Hub could not be asked for such a data set ({reason}); try again later"
+    )
 
 
 def _scene_graphs(loaded: Dataset | DatasetDict, split: str | None, where: str) -> dict[str, Dataset]:

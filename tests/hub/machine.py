@@ -1,0 +1,96 @@
+"""Computers that know a Hub: fresh processes with a Hugging Face folder of their own."""
+
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+
+_SECONDS = 120
+
+
+def environment(endpoint: str, token: str | None, home: Path) -> dict[str, str]:
+    """Environment variables of a process that uses a Hub; `huggingface_hub` reads them when it is imported.
+
+    Args:
+        endpoint: Address of the Hub.
+        token: None: nobody is logged in.
+        home: The folder of Hugging Face's caches.
+    """
+    unwanted = ("HF_", "HUGGING_FACE_", "TRANSFORMERS_")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(unwanted) and not name.lower().endswith("_proxy")
+    }
+    own = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    return kept | own | ({} if token is None else {"HF_TOKEN": token})
+
+
+class Machine:
+    """A process that runs functions of modules, one after the other.
+
+    Args:
+        connection: Where it takes them from.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The function's result; it and the arguments can be pickled.
+
+        Raises:
+            RuntimeError: The function raised an exception; the message is its traceback.
+        """
+        self._connection.send((function, arguments))
+        if not self._connection.poll(_SECONDS):
+            raise TimeoutError(f"{function.__name__} takes more than {_SECONDS} s")
+        result, failure = self._connection.recv()
+        if failure is not None:
+            raise RuntimeError(failure)
+        return result
+
+
+@contextmanager
+def start(endpoint: str, token: str | None, home: Path) -> Iterator[Machine]:
+    """Runs a machine until the block ends."""
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs,))
+    with mock.patch.dict(os.environ, environment(endpoint, token, home), clear=True):
+        process.start()
+    theirs.close()
+    try:
+        yield Machine(ours)
+    finally:
+        ours.close()
+        process.join(_SECONDS)
+        process.kill()
+
+
+def message_of(function: Callable[..., Any], *arguments: Any) -> str:
+    """Type and message of the exception that a call raises, for `Machine.run`."""
+    try:
+        function(*arguments)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    raise AssertionError(f"{function.__name__} raised nothing")
+
+
+def _work(connection: Connection) -> None:
+    while True:
+        try:
+            function, arguments = connection.recv()
+        except EOFError:  # the block is over
+            return
+        try:
+            answer = function(*arguments), None
+        except Exception:
+            answer = None, traceback.format_exc()
+        connection.send(answer)
