@@ -140,6 +140,12 @@ class Storage:
     repositories: dict[tuple[str, str], Repository] = field(default_factory=dict)
     large_files: dict[str, bytes] = field(default_factory=dict)
 
+    def copy(self, kind: str, name: str, files: Mapping[str, StoredFile]) -> Repository:
+        """A new repository with files of another one."""
+        self.repositories[kind, name] = Repository(kind, name)
+        self.repositories[kind, name].commit("main", "Copy", files)
+        return self.repositories[kind, name]
+
     def user(self, token: str | None) -> str | None:
         """Who asks, None without a token."""
         if token is None:

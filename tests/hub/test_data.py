@@ -183,21 +183,18 @@ class TestErrors:
         code, output = receiver.run(report, "owner/nothing", tmp_path)
         assert code == 2 and "no such data set on the" in output
 
-    def test_a_hub_that_fails(self, hub, sender, receiver, folder):
-        sender.run(push, folder, "owner/failing")
+    def test_a_hub_that_fails(self, hub, receiver, pushed):
+        hub.storage.copy("dataset", "owner/failing", hub.dataset(NAME).at("main").files)
         hub.faults.fail("GET", "failing/resolve/.*parquet", 500)
         message = receiver.run(error_of_loading, "owner/failing")
         assert message.startswith("ConnectionError: there is no folder owner/failing, and the Hub could not be asked")
         assert "500 Internal Server Error" in message and "\n" not in message
 
     def test_damaged_files(self, hub, receiver, pushed):
-        copy = hub.storage.repositories["dataset", "owner/damaged"] = Repository("dataset", "owner/damaged")
-        files = hub.dataset(NAME).at("main").files
-        cut = {
-            path: StoredFile(file.content[:-100] if "train" in path else file.content, file.large)
-            for path, file in files.items()
-        }
-        copy.commit("main", "Copy", cut)
+        files = dict(hub.dataset(NAME).at("main").files)
+        path = next(path for path in files if "train" in path)
+        files[path] = StoredFile(files[path].content[:-100], large=True)
+        hub.storage.copy("dataset", "owner/damaged", files)
         message = receiver.run(error_of_loading, "owner/damaged")
         assert message.startswith("ValueError: owner/damaged: cannot read its files on the Hub (")
         assert "Parquet" in message

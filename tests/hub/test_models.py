@@ -121,14 +121,12 @@ def test_wrong_token(hub, sender, receiver):
     )
 
 
-def test_what_is_not_there(hub, sender, receiver):
+def test_what_is_not_there(hub, receiver, versions):
     assert "owner/nothing is not a local folder and is not a valid model identifier" in receiver.run(
         error_of_pull, "owner/nothing"
     )
-    sender.run(push, "owner/torso")
-    repository = hub.model("owner/torso")
-    kept = {path: repository.at("main").file(path) for path in ("config.json", "README.md")}
-    repository.commit("main", "Lose weight", kept)
+    files = hub.model(NAME).at("main").files
+    hub.storage.copy("model", "owner/torso", {path: files[path] for path in ("config.json", "README.md")})
     message = receiver.run(error_of_pull, "owner/torso")
     assert "owner/torso does not appear to have a file named" in message and "model.safetensors" in message
     assert "preprocessor_config.json" in receiver.run(error_of_processor, "owner/torso")
