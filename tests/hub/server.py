@@ -1,6 +1,7 @@
 """A Hub on the loopback: one process, one thread per connection, nothing written to disk."""
 
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -78,7 +79,9 @@ class _Server(ThreadingHTTPServer):
     hub: LoopbackHub
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that are killed break connections: no traceback."""
+        """Clients that end break their connections, which is no mistake of the server's."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
