@@ -72,8 +72,7 @@ class TrainingData:
             raise ValueError(
                 f"training.batch_size is {batch_size}, but the training split has only {len(self.train)} images."
             )
-        # The augmentation changes with the epoch: no image comes twice in one.
-        return RatioBatchSampler(sources, self.ratios, batch_size, seed, epoch_length="shortest")
+        return RatioBatchSampler(sources, self.ratios, batch_size, seed)
 
     def config_fields(self) -> dict[str, Any]:
         """Fields of the model's configuration that follow from the data."""

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset as Table
 from torch.utils.data import Dataset
 
 from speaq_hf.data.images import UnreadableImageError
+
+from .augmented_rows import AugmentedRows, Draw
 
 
 logger = logging.getLogger(__name__)
@@ -21,11 +22,11 @@ class ReadableRows(Dataset):
     """Gives, in place of a row whose image cannot be read, the next one of the same source that can.
 
     Args:
-        rows: Rows with a transform that raises `UnreadableImageError`.
+        rows: Raise `UnreadableImageError`.
         sources: Source of each row, or None if there is one only.
     """
 
-    def __init__(self, rows: Table, sources: list[str] | None = None) -> None:
+    def __init__(self, rows: AugmentedRows, sources: list[str] | None = None) -> None:
         self.rows = rows
         names, source_of_row = np.unique(sources or [""] * len(rows), return_inverse=True)
         self._rows_of_source = [np.flatnonzero(source_of_row == number) for number in range(len(names))]
@@ -40,14 +41,14 @@ class ReadableRows(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        candidates = self._rows_of_source[self._source_of_row[index]]
-        place = int(np.searchsorted(candidates, index))
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        candidates = self._rows_of_source[self._source_of_row[draw.row]]
+        place = int(np.searchsorted(candidates, draw.row))
         num_attempts = min(MAX_ATTEMPTS, len(candidates))
         for number in range(num_attempts):
             try:
-                return self.rows[int(candidates[(place + number) % len(candidates)])]
+                return self.rows[draw._replace(row=int(candidates[(place + number) % len(candidates)]))]
             except UnreadableImageError as error:
                 self._num_unreadable += 1
                 logger.warning("Replaced by another image: %s", error)
-        raise UnreadableImageError(f"none of {num_attempts} images from row {index} on can be read")
+        raise UnreadableImageError(f"none of {num_attempts} images from row {draw.row} on can be read")

@@ -18,6 +18,7 @@ from speaq_hf.data import SceneGraphCollator, SceneGraphTransform
 from speaq_hf.data.images import undecoded
 
 from .arguments import RunArguments
+from .augmented_rows import AugmentedRows
 from .batches import BatchStream, ProcessBatches
 from .checkpoints import CheckpointFolder, TrainingState, check_random_states, write_folder
 from .data import TrainingData, build_augmentation
@@ -185,10 +186,10 @@ class Trainer:
         sampler = self.data.sampler(options.batch_size, options.seed)
         batches = ProcessBatches(sampler, accelerator.process_index, accelerator.num_processes)
         collate = SceneGraphCollator(self.task.processor)
-        rows = undecoded(self.data.train).with_transform(transform)
+        rows = AugmentedRows(undecoded(self.data.train), transform)
         if self.arguments.data.unreadable_images == "replace":
             rows = ReadableRows(rows, self.data.sources)
-        return BatchStream(rows, transform, batches, collate, self.arguments.data.num_workers)
+        return BatchStream(rows, batches, collate, self.arguments.data.num_workers)
 
     def _setup(self) -> dict[str, int]:
         """What the order of the images depends on."""

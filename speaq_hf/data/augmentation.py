@@ -2,8 +2,8 @@
 """Training augmentation of scene graphs, and the transform that turns dataset rows into model inputs.
 
 An augmentation step is a callable `(example, generator) -> example`; steps compose. All randomness comes from the
-generator, which `SceneGraphTransform` derives from (seed, epoch, source, image id) for each row: what happens to an image
-does not depend on how many images were read before, in which process, or after which restart.
+generator, which `SceneGraphTransform` derives from (seed, epoch or pass, source, image id) for each row: what happens to an
+image does not depend on how many images were read before, in which process, or after which restart.
 """
 
 from __future__ import annotations
@@ -217,7 +217,9 @@ class SceneGraphTransform:
         image_processor: Normalises and, without augmentation, resizes; converts the annotation.
         augmentation: Applied to every image; it decides the final size, the processor does not resize. None: evaluation,
             every image and relation as it is.
-        seed: With the epoch, the row's `source` and its `image_id` it determines the augmentation of an image.
+        seed: With the epoch, the row's `source` and its `image_id` it determines the augmentation of an image. A row's
+            `pass_number` takes the place of the epoch: where an image comes more than once in an epoch, see
+            `RatioBatchSampler.passes`, it must not look the same each time.
 
     Example:
         >>> transform = SceneGraphTransform(image_processor, SceneGraphAugmentation(), seed=0)  # doctest: +SKIP
@@ -244,7 +246,7 @@ class SceneGraphTransform:
 
         Args:
             batch: Columns of B rows: `image` (decoded, or path and bytes), `image_id`, `objects`, `relations`, and
-                optionally `source`, `loss_weight`.
+                optionally `source`, `loss_weight`, `pass_number`.
 
         Returns:
             `pixel_values`: B tensors (3, h, w), not padded. `labels`: B dicts of tensors: `class_labels (n,)`,
@@ -266,7 +268,8 @@ class SceneGraphTransform:
 
     def _generator(self, row: Mapping[str, Any]) -> np.random.Generator:
         source = zlib.crc32((row.get("source") or "").encode())
-        return np.random.default_rng([self.seed, self._epoch.get(), source, int(row["image_id"])])
+        pass_number = row.get("pass_number", self._epoch.get())
+        return np.random.default_rng([self.seed, pass_number, source, int(row["image_id"])])
 
     def _process(
         self,

@@ -55,6 +55,7 @@ class RatioBatchSampler(Sampler[list[int]]):
         self.epoch = 0
         # Accelerate wraps a batch sampler when several processes share it, and then reaches `set_epoch` through `sampler`.
         self.sampler = self
+        self.num_sources = len(exact)
         self._rows = [np.flatnonzero(source_of_row == names.tolist().index(name)) for name in exact]
         self._quotas = BatchQuotas([share * batch_size for share in exact.values()])
         passes = [len(rows) // (share * batch_size) for rows, share in zip(self._rows, exact.values(), strict=True)]
@@ -83,13 +84,18 @@ class RatioBatchSampler(Sampler[list[int]]):
 
     def batch(self, epoch: int, index: int) -> list[int]:
         """Row indices (batch_size,) of batch `index` of an epoch, source after source."""
+        return [self._draw(source, number) for source, number in self._numbers(epoch, index)]
+
+    def passes(self, epoch: int, index: int) -> list[int]:
+        """How often its source was used up before each row (batch_size,) of `batch`: in one pass a row comes once."""
+        return [number // len(self._rows[source]) for source, number in self._numbers(epoch, index)]
+
+    def _numbers(self, epoch: int, index: int) -> Iterator[tuple[int, int]]:
+        """Source of each example of a batch, and its number there, counted from the start of training."""
         position = epoch * len(self) + index
         first, last = self._quotas.before(position), self._quotas.before(position + 1)
-        return [
-            self._draw(source, number)
-            for source, (start, stop) in enumerate(zip(first, last, strict=True))
-            for number in range(start, stop)
-        ]
+        for source, (start, stop) in enumerate(zip(first, last, strict=True)):
+            yield from ((source, number) for number in range(start, stop))
 
     def _draw(self, source: int, number: int) -> int:
         """Row of a source's example `number`, counted from the start of training."""

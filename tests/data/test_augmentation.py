@@ -289,6 +289,16 @@ def test_epoch_seed_and_source_change_the_augmentation():
         assert not all(same(a, b) for a, b in zip(base, other, strict=True))
 
 
+def test_the_pass_of_a_row_takes_the_place_of_the_epoch():
+    transform = SceneGraphTransform(tiny_processor(), TINY)
+    transform.set_epoch(1)
+    expected = list(scenes().with_transform(transform))
+    transform.set_epoch(7)
+    passes = scenes().add_column("pass_number", [0, 1, 1, 2, 1, 1])
+    given = [same(*pair) for pair in zip(passes.with_transform(transform), expected, strict=True)]
+    assert all(given[row] for row in (1, 2, 4, 5)) and not all(given)
+
+
 @pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_running_workers_follow_the_epoch(context):
     def read(loader, transform):

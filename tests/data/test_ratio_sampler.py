@@ -89,6 +89,15 @@ def test_any_batch_can_be_reached_directly():
     assert all(fresh.batch(epoch, index) == batch for epoch, index, batch in reversed(in_order))
 
 
+@pytest.mark.parametrize("epoch_length", ["longest", "shortest", 5])
+def test_a_row_comes_once_in_a_pass(epoch_length):
+    sampler = RatioBatchSampler(names(real=23, synthetic=2), REAL_SYNTHETIC, 7, epoch_length=epoch_length)
+    positions = [divmod(position, len(sampler)) for position in range(60)]
+    drawn = Counter(pair for at in positions for pair in zip(sampler.batch(*at), sampler.passes(*at), strict=True))
+    assert set(drawn.values()) == {1} and len(drawn) == 60 * 7
+    assert {number for row, number in drawn if row >= 23} == set(range(63))  # 60 * 7 * 0.3 draws of two rows
+
+
 def test_state_restores_the_epoch():
     sampler = RatioBatchSampler(names(real=23, synthetic=31), REAL_SYNTHETIC, 7)
     sampler.set_epoch(3)

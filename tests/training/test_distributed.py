@@ -54,14 +54,14 @@ def test_gradient_is_the_weighted_sum_of_the_images_gradients(two_processes):
 
 
 @pytest.fixture
-def trained(micro_run, tmp_path):
-    """A run of two processes, stopped after three of five steps and resumed."""
+def trained(micro_run, genome, tmp_path):
+    """A run of two processes on two sources, stopped after three of five steps and resumed."""
     options = ("--data.num_workers", "1", "--evaluation.steps", "3", "--training.gradient_accumulation_steps", "2")
     program = str(ROOT / "training" / "train.py")
-    model = {"dropout": 0.1}
+    model, data = {"dropout": 0.1}, {"synthetic_root": str(genome)}
 
     def train_for(name, steps, *more):
-        words = micro_run(name, *options, "--training.max_steps", steps, *more, model=model)
+        words = micro_run(name, *options, "--training.max_steps", steps, *more, model=model, data=data)
         launch(program, *words, accelerate=True)
         return tmp_path / name
 

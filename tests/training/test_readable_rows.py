@@ -3,6 +3,7 @@
 import pytest
 
 from speaq_hf.data.images import UnreadableImageError
+from training.augmented_rows import Draw
 from training.errors import exit_on_user_error
 from training.readable_rows import ReadableRows
 
@@ -10,23 +11,27 @@ from training.readable_rows import ReadableRows
 class Rows(list):
     """Row numbers; negative ones cannot be read."""
 
-    def __getitem__(self, index):
-        if list.__getitem__(self, index) < 0:
-            raise UnreadableImageError(f"image {index} cannot be read")
-        return index
+    def __getitem__(self, draw):
+        if list.__getitem__(self, draw.row) < 0:
+            raise UnreadableImageError(f"image {draw.row} cannot be read")
+        return draw
+
+
+def draws(rows, *indices):
+    return [rows[Draw(index, 5)] for index in indices]
 
 
 def test_the_next_of_the_same_source_takes_the_place():
     rows = ReadableRows(Rows([0, 1, -2, *range(3, 200)]), ["real"] * 3 + ["synthetic"] * 197)
-    assert [rows[index] for index in (0, 1, 2, 3)] == [0, 1, 0, 3] and rows.num_unreadable == 1
+    assert draws(rows, 0, 1, 2, 3) == [(0, 5), (1, 5), (0, 5), (3, 5)] and rows.num_unreadable == 1
     rows = ReadableRows(Rows([0, -1, 2, -3]))
-    assert [rows[index] for index in range(4)] == [0, 2, 2, 0] and rows.num_unreadable == 2
+    assert draws(rows, 0, 1, 2, 3) == [(0, 5), (2, 5), (2, 5), (0, 5)] and rows.num_unreadable == 2
 
 
 def test_a_source_without_any_readable_image_ends_the_run():
     rows = ReadableRows(Rows([0, -1, -2]), ["real", "synthetic", "synthetic"])
     with pytest.raises(UnreadableImageError, match="none of 2 images from row 1 on"):
-        rows[1]
+        draws(rows, 1)
 
 
 def test_errors_of_readers_are_one_line_and_say_which_process(capsys, monkeypatch):

@@ -50,11 +50,18 @@ def test_one_seed_gives_identical_weights_and_another_seed_others(micro_run):
 
 @pytest.mark.parametrize(
     "overrides",
-    [(), ("--training.gradient_accumulation_steps", "2"), ("--data.num_workers", "2")],
-    ids=["plain", "accumulation", "workers"],
+    [
+        (),
+        ("--training.gradient_accumulation_steps", "2"),
+        ("--data.num_workers", "2"),
+        ("--data.synthetic_root", "GENOME", "--data.num_workers", "2", "--training.gradient_accumulation_steps", "2"),
+    ],
+    ids=["plain", "accumulation", "workers", "mixture"],
 )
-def test_stopped_and_resumed_equals_uninterrupted(micro_run, overrides):
-    # An epoch has six batches: with accumulation the run resumes inside one epoch and ends in the next.
+def test_stopped_and_resumed_equals_uninterrupted(micro_run, genome, overrides):
+    # An epoch has six batches: with accumulation the run resumes inside one epoch and ends in the next. The mixture's
+    # has twenty, in which the real images come twice and more.
+    overrides = tuple(str(genome) if word == "GENOME" else word for word in overrides)
     options = ("--training.max_steps", "8", "--evaluation.steps", "3", *overrides)
     whole = run(micro_run("whole", *options, model=DROPOUT))
     parts = run(micro_run("parts", *options, "--training.max_steps", "5", model=DROPOUT))
