@@ -2,7 +2,7 @@
 """The order of the training images: a stream of batches that any process can enter at any position."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
@@ -71,8 +71,11 @@ class BatchStream:
     ) -> None:
         self.rows, self.batches, self.collate, self.num_workers = rows, batches, collate, num_workers
 
-    def starting_at(self, position: int) -> Iterator[dict[str, Any]]:
-        """Batches from a position on, the number of batches this process took since training began."""
+    def starting_at(self, position: int) -> Generator[dict[str, Any], None, None]:
+        """Batches from a position on, the number of batches this process took since training began.
+
+        Close it when no more are wanted: an interpreter that ends waits for readers that still work.
+        """
         yield from DataLoader(
             self.rows,
             batch_sampler=self.batches.starting_at(position),

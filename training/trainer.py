@@ -1,6 +1,7 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
 """The training loop: steps, logs, evaluations, checkpoints."""
 
+import contextlib
 import itertools
 import logging
 import sys
@@ -113,12 +114,12 @@ class Trainer:
         if self.state.evaluation_is_due:
             self._evaluate_and_keep_best()
         accumulation = self.options.gradient_accumulation_steps
-        batches = self.stream.starting_at(self.state.step * accumulation)
         meter = StepMeter()
         with (
             self._progress_bar() as bar,
             logging_redirect_tqdm([logging.getLogger("training")]),
             Interruption() as interruption,
+            contextlib.closing(self.stream.starting_at(self.state.step * accumulation)) as batches,
         ):
             while self.state.step < self.options.max_steps:
                 result = self.step(itertools.islice(batches, accumulation), interruption.is_requested)

@@ -1,6 +1,7 @@
 """What must not cost a run: broken numbers, broken images, a full disk, a polite stop."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -110,6 +111,19 @@ def test_sigterm_saves_a_checkpoint_and_resuming_gives_the_same_weights(micro_ru
     stop_at["step"] = None
     run(micro_run("parts", *options, "--training.resume_from", "auto"))
     assert_same_weights(whole, parts)
+
+
+def test_a_crash_ends_the_readers(micro_run, monkeypatch):
+    def crash(self, batch):
+        raise RuntimeError("no more memory")
+
+    monkeypatch.setattr(OptimizationStep, "_forward", crash)
+    trainer = train.build_trainer(train.parse_arguments(micro_run("run", "--data.num_workers", "2")))
+    with pytest.raises(
+        RuntimeError, match="no more memory"
+    ) as error:  # keeps the frames, as an interpreter does at its end
+        trainer.train()
+    assert multiprocessing.active_children() == [] and error.tb is not None
 
 
 def test_a_run_that_died_before_its_first_checkpoint_begins_again(micro_run, capsys):
