@@ -72,7 +72,12 @@ class DataArguments:
         None, "Use the first so many training images for validation instead of the format's rule."
     )
     filter_non_overlap: bool = _described(False, "Leave out training relations between boxes that do not overlap.")
-    synthetic_root: str | None = _described(None, "Folder of a synthetic set to mix in; see ratios and loss_weights.")
+    synthetic_root: str | None = _described(
+        None, "Folder, file or Hub name of a synthetic set to mix in; see ratios and loss_weights."
+    )
+    synthetic_format: DataFormat = _described(
+        "auto", "Its format; auto prefers the files of generate-data where there are others too."
+    )
     ratios: dict[str, float | int] = _described({"real": 0.7, "synthetic": 0.3}, "Share of each source in a batch.")
     loss_weights: dict[str, float | int] = _described(
         {"real": 1.0, "synthetic": 0.5}, "Loss weight of each source's images."

@@ -15,7 +15,6 @@ from speaq_hf.data import (
     RatioBatchSampler,
     SceneGraphAugmentation,
     load_scene_graphs,
-    load_synthetic_genome,
     mix_datasets,
     object_counts,
     object_names,
@@ -23,6 +22,7 @@ from speaq_hf.data import (
     predicate_statistics,
     zero_shot_triplets,
 )
+from speaq_hf.data.domains import GenomeFiles
 from speaq_hf.data.scene_graph_files import recognise_format
 from speaq_hf.data.vocabulary import share_vocabulary
 
@@ -103,8 +103,7 @@ def load_training_data(arguments: DataArguments) -> TrainingData:
     test = _test_statistics(arguments, train)
     if arguments.synthetic_root is None:
         return TrainingData(train, validation, statistics, test, {"real": 1.0}, format)
-    synthetic = load_synthetic_genome(_existing_folder(arguments.synthetic_root, "data.synthetic_root"), "train")
-    sources = {"real": train, "synthetic": synthetic}
+    sources = {"real": train, "synthetic": _load_synthetic(arguments.synthetic_root, arguments.synthetic_format)}
     mixed = mix_datasets(sources, arguments.ratios, arguments.loss_weights)
     statistics = predicate_statistics(mixed)  # its classes have the real set's numbers
     return TrainingData(mixed, validation, statistics, test, dict(arguments.ratios), format)
@@ -139,6 +138,15 @@ def load_split(arguments: DataArguments, split: str) -> Dataset:
     elif num_validation is not None and split != "test":
         return _split_off(load_scene_graphs(root, "train", format=format, **options), num_validation, split)
     return load_scene_graphs(root, split, format=format, **options)
+
+
+def _load_synthetic(path: str, format: str) -> Dataset:
+    """The training split of `data.synthetic_root`."""
+    root = data_root(path, "data.synthetic_root")
+    # A generated set may lie in one folder with Visual Genome, which has other file names.
+    if format == "auto" and (Path(root) / GenomeFiles().annotations).is_file():
+        format = "synthetic_genome"
+    return load_scene_graphs(root, "train", format=resolve_format(root, format))
 
 
 def data_root(path: str, option: str) -> str:
@@ -181,10 +189,3 @@ def build_augmentation(arguments: DataArguments) -> SceneGraphAugmentation:
         crop_short_edges=tuple(arguments.crop_short_edges),
         crop_sides=tuple(arguments.crop_sides),
     )
-
-
-def _existing_folder(path: str, option: str) -> Path:
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{option}: there is no folder {folder}.")
-    return folder

@@ -4,11 +4,21 @@ import json
 import re
 import shlex
 import shutil
+from collections import Counter
 
 import pytest
 from PIL import Image
 
-from speaq_hf.data import load_scene_graph_splits, load_synthetic_genome, predicate_statistics, save_scene_graphs
+from speaq_hf.data import (
+    load_scene_graph_splits,
+    load_synthetic_genome,
+    object_names,
+    predicate_names,
+    predicate_statistics,
+    save_scene_graphs,
+)
+from speaq_hf.data.scene_graph_files import WRITTEN_FORMATS
+from speaq_hf.data.vocabulary import renumber_classes
 from tests.training.conftest import ROOT
 from tests.training.test_train import entries, run
 from training import evaluate, train
@@ -83,6 +93,41 @@ def test_an_option_of_another_format_ends_with_one_message(micro_run, genome, tm
     with pytest.raises(SystemExit):
         train.main(micro_run("run", *root, "--data.categories", "names.json"))
     assert "error: the format coco has no option categories" in capsys.readouterr().err
+
+
+def renumbered(dataset):
+    return renumber_classes(dataset, object_names(dataset)[::-1], predicate_names(dataset)[::-1])
+
+
+@pytest.mark.parametrize("format", WRITTEN_FORMATS)
+def test_the_second_source_may_have_any_format(micro_run, genome, tmp_path, format):
+    splits = load_scene_graph_splits(genome)
+    other = tmp_path / "other"
+    save_scene_graphs({name: renumbered(dataset) for name, dataset in splits.items()}, other, format)
+    data = load_training_data(data_arguments(micro_run, "--data.synthetic_root", str(other)))
+    assert data.sources == ["real"] * len(splits["train"]) + ["synthetic"] * len(splits["train"])
+    real, synthetic = (
+        data.train.filter(lambda row, name=name: row["source"] == name) for name in ("real", "synthetic")
+    )
+    for column in ("objects", "relations", "predicates"):
+        first, second = real[column][:], synthetic[column][:]
+        if column == "objects":  # Visual Genome's files round boxes
+            first, second = ([objects["category"] for objects in rows] for rows in (first, second))
+        assert first == second
+    assert (data.statistics.counts == 2 * predicate_statistics(splits["train"]).counts).all()
+    if format == "coco":
+        assert entries(run(micro_run("run", "--data.synthetic_root", str(other), "--training.max_steps", "1")))
+
+
+def test_a_generated_set_may_lie_beside_visual_genome(genome, tmp_path):
+    both = tmp_path / "both"
+    rows = load_scene_graph_splits(genome)["train"]
+    save_scene_graphs(rows.select(range(3)), both, "visual_genome")
+    shutil.copytree(genome, both, dirs_exist_ok=True)
+    options = {"root": str(both), "format": "visual_genome", "num_validation_images": 1, "synthetic_root": str(both)}
+    assert Counter(load_training_data(DataArguments(**options)).sources) == {"real": 2, "synthetic": len(rows)}
+    with pytest.raises(ValueError, match="there is no split 'train'"):
+        load_training_data(DataArguments(**options | {"synthetic_format": "coco"}))
 
 
 def test_statistics_follow_the_vocabulary_of_the_real_set(genome, tmp_path):
