@@ -28,6 +28,7 @@ class TrainingState:
         step: Optimizer steps taken, skipped ones included.
         skipped_steps: Steps without finite loss and gradients.
         consecutive_skips: How many of the last steps were skipped in a row.
+        num_unreadable: Images that could not be read and that others took the place of, those of all processes.
         best_value: Best value of the chosen metric, or None.
         evaluation_is_due: Whether this step is still to be evaluated.
         setup: What the order of the images depends on.
@@ -36,6 +37,7 @@ class TrainingState:
     step: int = 0
     skipped_steps: int = 0
     consecutive_skips: int = 0
+    num_unreadable: int = 0
     best_value: float | None = None
     evaluation_is_due: bool = False
     setup: dict[str, int] | None = None

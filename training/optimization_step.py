@@ -25,6 +25,8 @@ class StepResult:
         is_finite: Whether loss and gradients were finite in every process; if not, the weights are as before.
         gradient_norm: Of the whole model, before clipping.
         image_ids: Of the images of this process; -1 if a label has none.
+        sources: Of the images of this process; None if they are of one source.
+        num_unreadable: Images that could not be read and that others of this process took the place of.
         is_interrupted: Whether any process was asked to stop.
         losses: Sum over the forward passes of the total and of every term, unreduced over processes.
     """
@@ -33,6 +35,8 @@ class StepResult:
     is_finite: bool
     gradient_norm: float
     image_ids: list[int]
+    sources: list[str | None]
+    num_unreadable: int
     is_interrupted: bool
     losses: dict[str, Tensor]
 
@@ -63,7 +67,8 @@ class OptimizationStep:
             interrupted: Whether this process was asked to stop.
         """
         losses: dict[str, Tensor] = {}
-        image_ids: list[int] = []
+        labels: list[dict[str, Any]] = []
+        num_unreadable = 0
         statistics = [buffer.clone() for buffer in self._statistics()]
         for batch in batches:
             with self.accelerator.accumulate(self.model):
@@ -71,13 +76,18 @@ class OptimizationStep:
                 self.accelerator.backward(outputs.loss)
             for name, value in ({"loss": outputs.loss} | outputs.loss_dict).items():
                 losses[name] = losses.get(name, 0) + value.detach()
-            image_ids += [int(label.get("image_id", -1)) for label in batch["labels"]]
+            labels += batch["labels"]
+            num_unreadable += batch.get("num_unreadable", 0)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.max_grad_norm or math.inf)
         is_finite = torch.stack((losses["loss"], norm)).isfinite().all()
         is_finite, goes_on = self._holds_everywhere(torch.stack((is_finite, is_finite.new_tensor(not interrupted))))
         learning_rate = self.scheduler.get_last_lr()[0]
         self._update(is_finite, statistics)
-        return StepResult(learning_rate, is_finite, float(norm), image_ids, not goes_on, losses)
+        image_ids = [int(label.get("image_id", -1)) for label in labels]
+        sources = [label.get("source") for label in labels]
+        return StepResult(
+            learning_rate, is_finite, float(norm), image_ids, sources, num_unreadable, not goes_on, losses
+        )
 
     def _forward(self, batch: Batch) -> Any:
         # Labels stay where they are: the criterion checks them on the CPU before it moves them.

@@ -27,7 +27,7 @@ from .interruption import Interruption, TrainingInterrupted
 from .logs import JsonLinesLog, StepMeter
 from .optimization import build_optimizer, build_scheduler, restore_options
 from .optimization_step import OptimizationStep, StepResult
-from .readable_rows import ReadableRows
+from .readable_rows import CountingCollator, ReadableRows
 from .run_folder import RunFolder
 from .task import Task
 
@@ -75,6 +75,7 @@ class Trainer:
         self.model, optimizer = accelerator.prepare(model, optimizer)
         self.step = OptimizationStep(self.model, optimizer, scheduler, accelerator, self.options.max_grad_norm)
         self.state = TrainingState(setup=self._setup())
+        self._new_unreadable = 0  # of this process, not yet in the state
         accelerator.register_for_checkpointing(scheduler, self.state)
 
     def resume(self, checkpoint: Path) -> None:
@@ -140,6 +141,7 @@ class Trainer:
                         "--training.resume_from auto goes on from there."
                     )
         self._check_success()
+        self._report_unreadable()
         self.save_model(self.output_dir / "final")
         logger.info("The trained model is in %s.", self.output_dir / "final")
 
@@ -159,6 +161,7 @@ class Trainer:
 
     def _save_checkpoint(self) -> None:
         self._check_weights()
+        self._share_unreadable()
         self.checkpoints.save(self.accelerator, self.state.step)
 
     def _check_weights(self) -> None:
@@ -189,7 +192,7 @@ class Trainer:
         collate = SceneGraphCollator(self.task.processor)
         rows = AugmentedRows(undecoded(self.data.train), transform)
         if self.arguments.data.unreadable_images == "replace":
-            rows = ReadableRows(rows, self.data.sources)
+            rows, collate = ReadableRows(rows, self.data.sources), CountingCollator(collate)
         return BatchStream(rows, batches, collate, self.arguments.data.num_workers)
 
     def _setup(self) -> dict[str, int]:
@@ -221,6 +224,7 @@ class Trainer:
         state = self.state
         state.step += 1
         state.skipped_steps += not result.is_finite
+        self._new_unreadable += result.num_unreadable
         state.consecutive_skips = 0 if result.is_finite else state.consecutive_skips + 1
         if not result.is_finite:
             self._report_skip(result)
@@ -232,9 +236,11 @@ class Trainer:
             )
 
     def _report_skip(self, result: StepResult) -> None:
-        image_ids = gather_object(result.image_ids)
-        logger.warning("Step %d was skipped, it was not finite; its images: %s", self.state.step, image_ids)
-        self._write("skipped", {"image_ids": image_ids, "gradient_norm": result.gradient_norm})
+        image_ids, sources = gather_object(result.image_ids), gather_object(result.sources)
+        names = [f"{source} {id}" if source else id for id, source in zip(image_ids, sources, strict=True)]
+        logger.warning("Step %d was skipped, it was not finite; its images: %s", self.state.step, names)
+        values = {"image_ids": image_ids, "gradient_norm": result.gradient_norm}
+        self._write("skipped", values if self.data.sources is None else values | {"sources": sources})
 
     def _log_step(self, result: StepResult, meter: StepMeter, bar: tqdm) -> None:
         values = meter.read(self.accelerator)
@@ -243,8 +249,8 @@ class Trainer:
             "gradient_norm": result.gradient_norm,
             "skipped_steps": self.state.skipped_steps,
         }
-        if isinstance(self.stream.rows, ReadableRows):
-            values["unreadable_images"] = self._sum(self.stream.rows.num_unreadable)
+        if self.arguments.data.unreadable_images == "replace":
+            values["unreadable_images"] = self._share_unreadable()
         main = self.task.main_loss
         shown = {"loss": values["loss"], main.removeprefix("loss_"): values[main], "lr": values["learning_rate"]}
         bar.set_postfix({name: f"{value:.3g}" for name, value in shown.items()}, refresh=False)
@@ -262,9 +268,18 @@ class Trainer:
             "Step %d: %s %.2f %%, best %.2f %%", self.state.step, name, 100 * value, 100 * self.state.best_value
         )
 
-    def _sum(self, number: int) -> int:
-        """Over all processes."""
-        return int(self.accelerator.reduce(torch.tensor(number, device=self.accelerator.device), reduction="sum"))
+    def _share_unreadable(self) -> int:
+        """How many images were replaced so far, in all processes. Each of them must call it."""
+        new = torch.tensor(self._new_unreadable, device=self.accelerator.device)
+        self.state.num_unreadable += int(self.accelerator.reduce(new, reduction="sum"))
+        self._new_unreadable = 0
+        return self.state.num_unreadable
+
+    def _report_unreadable(self) -> None:
+        """A run on the rest of a set must not pass for one on the whole."""
+        number = self._share_unreadable()
+        if number > 0:
+            logger.warning("An unreadable image was replaced by another one %d times; see the warnings above.", number)
 
     def _write(self, kind: str, values: dict[str, Any]) -> None:
         if self.accelerator.is_main_process:

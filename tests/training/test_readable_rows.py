@@ -14,18 +14,19 @@ class Rows(list):
     def __getitem__(self, draw):
         if list.__getitem__(self, draw.row) < 0:
             raise UnreadableImageError(f"image {draw.row} cannot be read")
-        return draw
+        return {"draw": draw}
 
 
 def draws(rows, *indices):
-    return [rows[Draw(index, 5)] for index in indices]
+    examples = [rows[Draw(index, 5)] for index in indices]
+    return [(*example["draw"], example["num_unreadable"]) for example in examples]
 
 
 def test_the_next_of_the_same_source_takes_the_place():
     rows = ReadableRows(Rows([0, 1, -2, *range(3, 200)]), ["real"] * 3 + ["synthetic"] * 197)
-    assert draws(rows, 0, 1, 2, 3) == [(0, 5), (1, 5), (0, 5), (3, 5)] and rows.num_unreadable == 1
+    assert draws(rows, 0, 1, 2, 3) == [(0, 5, 0), (1, 5, 0), (0, 5, 1), (3, 5, 0)]
     rows = ReadableRows(Rows([0, -1, 2, -3]))
-    assert draws(rows, 0, 1, 2, 3) == [(0, 5), (2, 5), (2, 5), (0, 5)] and rows.num_unreadable == 2
+    assert draws(rows, 0, 1, 2, 3) == [(0, 5, 0), (2, 5, 1), (2, 5, 0), (0, 5, 1)]
 
 
 def test_a_source_without_any_readable_image_ends_the_run():

@@ -62,6 +62,23 @@ def test_skipped_steps_name_their_images(micro_run, monkeypatch, caplog):
     skipped = [entry for entry in entries(run(micro_run("run"))) if entry["type"] == "skipped"]
     assert [(entry["step"], entry["image_ids"]) for entry in skipped] == [(2, calls[1])]
     assert f"Step 2 was skipped, it was not finite; its images: {calls[1]}" in caplog.text
+    assert "sources" not in skipped[0]
+
+
+def test_skipped_steps_name_the_sources_of_their_images(micro_run, genome, monkeypatch, caplog):
+    seen, plain = [], OptimizationStep._forward
+
+    def break_pixels(self, batch):
+        seen.extend((label["source"], int(label["image_id"])) for label in batch["labels"])
+        batch["pixel_values"][:] = torch.nan
+        return plain(self, batch)
+
+    monkeypatch.setattr(OptimizationStep, "_forward", break_pixels)
+    fail(words := micro_run("run", "--data.synthetic_root", str(genome), "--training.max_skipped_steps", "1"))
+    (entry,) = entries(Path(words[words.index("--training.output_dir") + 1]))
+    assert list(zip(entry["sources"], entry["image_ids"], strict=True)) == seen
+    assert {source for source, _ in seen} == {"real", "synthetic"}
+    assert str([f"{source} {number}" for source, number in seen]) in caplog.text
 
 
 def test_weights_that_are_not_finite_are_never_saved(micro_run, monkeypatch, capsys):
@@ -201,11 +218,25 @@ CONFIGS = Path(train.__file__).parent / "configs"
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
+def test_the_count_of_unreadable_images_outlives_a_stop(micro_run, broken_genome, caplog, workers):
+    options = ["--data.root", str(broken_genome), "--data.num_workers", workers, "--data.unreadable_images", "replace"]
+
+    def counts(name, steps):
+        folder = run(micro_run(name, *options, "--training.max_steps", steps, "--training.resume_from", "auto"))
+        return [entry["unreadable_images"] for entry in entries(folder)]
+
+    whole = counts("whole", "12")
+    assert f"An unreadable image was replaced by another one {whole[-1]} times" in caplog.text
+    assert 0 < counts("parts", "7")[-1] < whole[-1]
+    assert counts("parts", "12") == whole
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
 def test_unreadable_images_are_replaced_and_counted(micro_run, broken_genome, workers):
     options = ("--data.root", str(broken_genome), "--data.num_workers", workers, "--training.max_steps", "12")
     folder = run(micro_run("run", *options, "--data.unreadable_images", "replace", "--evaluation.steps", "12"))
     last = [entry for entry in entries(folder) if entry["type"] == "train"][-1]
-    assert last["unreadable_images"] >= 4  # 48 images drawn from 24
+    assert last["unreadable_images"] in range(4, 7)  # about 48 images drawn from 24
     evaluation = entries(folder)[-1]
     assert (
         evaluation["type"] == "evaluation"
