@@ -47,29 +47,34 @@ class JsonLinesLog:
 
 
 class StepMeter:
-    """Means of the last decoder layer's losses, and the speed, since the last reading."""
+    """Means of the last decoder layer's losses, and the speed, since the last reading.
+
+    Skipped steps, which changed nothing, do not enter the losses.
+    """
 
     def __init__(self) -> None:
         self._losses: dict[str, Tensor] = {}
-        self._steps = self._images = 0
+        self._finite_steps = self._images = 0
         self._start = time.perf_counter()
 
     def add(self, result: StepResult) -> None:
         """Add a step."""
         for name, value in result.losses.items():
             if not name.partition("/")[0].rpartition("_")[2].isdigit():
+                value = value if result.is_finite else torch.zeros_like(value)
                 self._losses[name] = self._losses.get(name, 0) + value
-        self._steps += 1
+        self._finite_steps += result.is_finite
         self._images += len(result.image_ids)
 
     def read(self, accelerator: Accelerator) -> dict[str, float]:
-        """Means over steps and processes, and `images_per_second` of all processes; then start anew.
+        """Means over steps and processes, and `images_per_second` of all processes; then start anew. NaN if there are none.
 
         Every process must call it.
         """
         names, sums = list(self._losses), torch.stack(list(self._losses.values()))
         # A process holds its share times their number, so that their mean is the loss of the whole batch.
-        means = accelerator.reduce(sums / (self._steps * accelerator.gradient_accumulation_steps), reduction="mean")
+        passes = self._finite_steps * accelerator.gradient_accumulation_steps
+        means = accelerator.reduce(sums / passes, reduction="mean")
         speed = self._images * accelerator.num_processes / (time.perf_counter() - self._start)
         self.__init__()
         return dict(zip(names, means.tolist(), strict=True)) | {"images_per_second": round(speed, 2)}

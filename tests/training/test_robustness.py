@@ -300,3 +300,23 @@ def test_log_is_strict_json_also_with_skipped_steps(micro_run, monkeypatch):
     ]
     assert [entry["step"] for entry in logged if entry["type"] == "skipped"] == [3, 4]
     assert [entry["loss"] is None for entry in logged if entry["type"] == "train"] == [False, False, True, True]
+
+
+def test_losses_are_means_over_the_steps_that_were_not_skipped(micro_run, monkeypatch):
+    def losses(name, log_steps):
+        folder = run(micro_run(name, "--training.log_steps", log_steps, "--training.gradient_accumulation_steps", "2"))
+        return [entry for entry in entries(folder) if entry["type"] == "train"]
+
+    plain = OptimizationStep._forward
+
+    def break_the_second_step(self, batch):
+        if self.scheduler.last_epoch == 1:
+            batch["pixel_values"][:] = torch.nan
+        return plain(self, batch)
+
+    monkeypatch.setattr(OptimizationStep, "_forward", break_the_second_step)
+    first, second, *rest = losses("each", "1")
+    (window,) = losses("window", "4")
+    assert second["loss"] is None and window["skipped_steps"] == 1
+    for name in ("loss", "loss_predicate"):
+        assert window[name] == pytest.approx(sum(entry[name] for entry in (first, *rest)) / 3, rel=1e-5)
