@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,11 @@ import numpy as np
 from datasets import Dataset
 from datasets import Image as ImageFeature
 from PIL import Image, ImageOps
+
+
+# Of errors by which the system says that a file is missing, or that its content sent a decoder to an impossible place. Others,
+# such as too many open files or a failing disk, say nothing about the image.
+_ERRORS_OF_FILES = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EOVERFLOW}
 
 
 class UnreadableImageError(ValueError):
@@ -32,7 +38,8 @@ def read_image(row: Mapping[str, Any]) -> Image.Image:
         row: `image`, a PIL image or a dict of `path` and `bytes`, and `image_id`.
 
     Raises:
-        UnreadableImageError: It cannot be read; the message names the image and its file.
+        UnreadableImageError: The file is missing or its content is no image; the message names the image and its file.
+        OSError: The system failed to read the file, which may be good; the message likewise.
     """
     image = row["image"]
     if image is None:
@@ -47,10 +54,19 @@ def read_image(row: Mapping[str, Any]) -> Image.Image:
     # Pillow's decoders raise many kinds of errors on damaged files, also SyntaxError and struct.error.
     except Exception as error:
         file = getattr(image, "filename", None) if isinstance(image, Image.Image) else image["path"]
+        name = f"image {row.get('image_id')} ({file or 'stored in the dataset'})"
+        if _is_of_the_system(error):
+            raise OSError(
+                error.errno, f"{error.strerror}: {name} cannot be read now; the file itself may be good"
+            ) from error
         raise UnreadableImageError(
-            f"image {row.get('image_id')} ({file or 'stored in the dataset'}) cannot be read: {error}; replace the file, or "
-            "leave the image out"
+            f"{name} cannot be read: {error}; replace the file, or leave the image out"
         ) from error
+
+
+def _is_of_the_system(error: Exception) -> bool:
+    # Pillow's own errors about files are of this class, too, but have no number.
+    return isinstance(error, OSError) and error.errno is not None and error.errno not in _ERRORS_OF_FILES
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -1,6 +1,8 @@
 """Reading images: colours, orientation, and what is said about those that cannot be read."""
 
+import errno
 import io
+import os
 
 import numpy as np
 import pytest
@@ -50,3 +52,42 @@ def test_an_unreadable_image_is_named(tmp_path):
         read_image({"image": {"path": str(file), "bytes": None}, "image_id": 7})
     with pytest.raises(UnreadableImageError, match="image 7 .stored in the dataset. cannot be read"):
         read_image({"image": {"path": None, "bytes": b"404"}, "image_id": 7})
+
+
+@pytest.mark.parametrize("number", ["EMFILE", "ENFILE", "ESTALE", "EIO", "ENOMEM", "EACCES", "ETIMEDOUT"])
+def test_errors_of_the_system_are_not_the_images(tmp_path, monkeypatch, number):
+    file = tmp_path / "7.png"
+    Image.new("RGB", (3, 2)).save(file)
+    number = getattr(errno, number)
+
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(OSError, match=f"{os.strerror(number)}: image 7 .*7.png. cannot be read now") as error:
+        read_image({"image": {"path": str(file), "bytes": None}, "image_id": 7})
+    assert error.value.errno == number and not isinstance(error.value, UnreadableImageError)
+
+
+def test_too_many_open_files_do_not_replace_an_image(tmp_path):
+    resource = pytest.importorskip("resource")
+    file = tmp_path / "7.png"
+    Image.new("RGB", (3, 2)).save(file)
+    given = {"image": {"path": str(file), "bytes": None}, "image_id": 7}
+    read_image(given)  # Pillow loads its decoders
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files: image 7"):
+            read_image(given)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert read_image(given).size == (3, 2)
+
+
+@pytest.mark.parametrize("name", ["missing.png", "folder", "7.png/inside.png", "7" * 300])
+def test_a_path_without_a_file_is_unreadable(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    Image.new("RGB", (3, 2)).save(tmp_path / "7.png")
+    with pytest.raises(UnreadableImageError, match="image 7 .* cannot be read: "):
+        read_image({"image": {"path": str(tmp_path / name), "bytes": None}, "image_id": 7})
