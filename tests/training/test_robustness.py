@@ -5,6 +5,9 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from training import train
 from training.checkpoints import recover_folder, write_folder
 from training.optimization_step import OptimizationStep
 
+from .conftest import ROOT
 from .test_optimization import build_step, make_batch
 from .test_train import assert_same_weights, entries, run, weights
 
@@ -128,6 +132,32 @@ def test_sigterm_saves_a_checkpoint_and_resuming_gives_the_same_weights(micro_ru
     stop_at["step"] = None
     run(micro_run("parts", *options, "--training.resume_from", "auto"))
     assert_same_weights(whole, parts)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no process groups")
+def test_sigterm_to_the_whole_group_saves_a_checkpoint(micro_run, tmp_path):
+    """What `timeout` and cluster schedulers send also reaches the readers, in which it must not end anything."""
+    words = micro_run(
+        "run", "--data.num_workers", "2", "--training.max_steps", "100000", "--training.save_steps", "100000"
+    )
+    program = subprocess.Popen(
+        [sys.executable, "-m", "training.train", *words],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    log, deadline = tmp_path / "run" / "log.jsonl", time.monotonic() + 120
+    while time.monotonic() < deadline and not (log.is_file() and log.stat().st_size):
+        time.sleep(0.05)
+    os.killpg(program.pid, signal.SIGTERM)
+    _, errors = program.communicate(timeout=120)
+    assert program.returncode == 143, errors
+    (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
+    step = int(checkpoint.name.removeprefix("step-"))
+    assert f"error: Stopped by SIGTERM after step {step}, which is saved" in errors
+    assert "Traceback" not in errors and "killed by signal" not in errors
+    assert json.loads(log.read_text().splitlines()[-1])["step"] == step
 
 
 def test_a_crash_ends_the_readers(micro_run, monkeypatch):
