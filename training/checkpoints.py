@@ -31,7 +31,7 @@ class TrainingState:
         num_unreadable: Images that could not be read and that others took the place of, those of all processes.
         best_value: Best value of the chosen metric, or None.
         evaluation_is_due: Whether this step is still to be evaluated.
-        setup: What the order of the images depends on.
+        setup: What the order of the images and their weight in the loss depend on.
     """
 
     step: int = 0
@@ -40,7 +40,7 @@ class TrainingState:
     num_unreadable: int = 0
     best_value: float | None = None
     evaluation_is_due: bool = False
-    setup: dict[str, int] | None = None
+    setup: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """The fields."""

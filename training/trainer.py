@@ -195,14 +195,16 @@ class Trainer:
             rows, collate = ReadableRows(rows, self.data.sources), CountingCollator(collate)
         return BatchStream(rows, batches, collate, self.arguments.data.num_workers)
 
-    def _setup(self) -> dict[str, int]:
-        """What the order of the images depends on."""
+    def _setup(self) -> dict[str, Any]:
+        """What the order of the images and their weight in the loss depend on."""
         return {
             "num_processes": self.accelerator.num_processes,
             "batch_size": self.options.batch_size,
             "gradient_accumulation_steps": self.options.gradient_accumulation_steps,
             "seed": self.options.seed,
             "num_images": len(self.data.train),
+            "ratios": self.data.ratios,
+            "loss_weights": self.arguments.data.loss_weights,
         }
 
     def _progress_bar(self) -> tqdm:

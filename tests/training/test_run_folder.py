@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,28 @@ def test_what_cannot_be_resumed_leaves_everything_as_it_was(micro_run, capsys, o
     error = " ".join(capsys.readouterr().err.split())
     assert re.search(message, error)
     assert (folder / "config.yaml").read_text() == before and len(entries(folder)) == 4
+
+
+def test_a_resumed_run_mixes_as_it_is_told_and_says_so(micro_run, genome, caplog):
+    def go_on(ratios, weights, steps):
+        options = ["--data.synthetic_root", str(genome), "--data.ratios", ratios, "--data.loss_weights", weights]
+        words = micro_run("run", *options, "--training.max_steps", steps, "--training.resume_from", "auto")
+        trainer = train.build_trainer(train.parse_arguments(words))
+        batch = next(trainer.stream.starting_at(trainer.state.step))
+        trainer.train()
+        trainer.folder.close()
+        return Counter((label["source"], float(label["loss_weight"])) for label in batch["labels"])
+
+    half, unequal = "{real: 0.5, synthetic: 0.5}", "{real: 0.75, synthetic: 0.25}"
+    go_on(half, "{real: 1.0, synthetic: 0.5}", "2")
+    assert go_on(half, "{real: 1.0, synthetic: 0.5}", "3") == {("real", 1.0): 2, ("synthetic", 0.5): 2}
+    assert "Resuming with" not in caplog.text
+    assert go_on(unequal, "{real: 1.0, synthetic: 0.25}", "4") == {("real", 1.0): 3, ("synthetic", 0.25): 1}
+    for name, now, before in (("ratios", 0.25, 0.5), ("loss_weights", 0.25, 0.5)):
+        pattern = (
+            rf"Resuming with {name}=.*'synthetic': {now}}}, the checkpoint was made with .*'synthetic': {before}}}"
+        )
+        assert re.search(pattern, caplog.text)
 
 
 @pytest.mark.parametrize(
