@@ -25,34 +25,16 @@ import yaml
 from safetensors.torch import load_file
 
 from speaq_hf.data import generate_synthetic_genome
+from tests.training.micro_run import MICRO_RUN
 from training import train
 
 
-MODEL = {
-    "backbone_config": {
-        "layer_type": "basic",
-        "embedding_size": 8,
-        "hidden_sizes": [8, 16],
-        "depths": [1, 1],
-        "out_features": ["stage2"],
-    },
-    "freeze_backbone_stages": 0,
-    "freeze_batch_norm": False,
-    "d_model": 16,
-    "encoder_layers": 1,
-    "decoder_layers": 2,
-    "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2,
-    "encoder_ffn_dim": 16,
-    "decoder_ffn_dim": 16,
-    "dropout": 0.1,
-    "num_object_queries": 8,
+SECTIONS = {
+    "model": MICRO_RUN["model"] | {"dropout": 0.1},
+    "data": MICRO_RUN["data"],
+    "training": MICRO_RUN["training"] | {"max_steps": 24, "milestones": []},
+    "evaluation": {"steps": 3, "max_images": 4, "best_metric": "R@50"},
 }
-DATA = {"short_edges": [48, 64], "test_short_edge": 64, "longest_edge": 64, "crop_short_edges": [64]}
-DATA |= {"crop_sides": [48, 64], "num_workers": 0}
-TRAINING = {"batch_size": 4, "max_steps": 24, "save_steps": 2, "log_steps": 1, "mixed_precision": "no"}
-TRAINING |= {"tracker": "none", "learning_rate": 1e-3, "max_grad_norm": 0.1}
-EVALUATION = {"steps": 3, "max_images": 4, "best_metric": "R@50"}
 
 
 def start(words: Sequence[str], processes: int) -> list[int]:
@@ -133,8 +115,7 @@ def measure(root: Path, num_kills: int, processes: int, seed: int) -> dict[str, 
     """Figures of at least so many kills."""
     generate_synthetic_genome(root / "data", 60, image_size=64, split_shares=(0.6, 0.2, 0.2), num_workers=1)
     config = root / "config.yaml"
-    sections = {"model": MODEL, "data": DATA | {"root": str(root / "data")}, "training": TRAINING}
-    config.write_text(yaml.safe_dump(sections | {"evaluation": EVALUATION}))
+    config.write_text(yaml.safe_dump(SECTIONS | {"data": SECTIONS["data"] | {"root": str(root / "data")}}))
     begin = time.monotonic()
     wait(start(["--config", str(config), "--training.output_dir", str(root / "whole")], processes))
     duration, generator = time.monotonic() - begin, random.Random(seed)

@@ -1,7 +1,8 @@
-"""A handful of generated images and a model that trains on them in a second."""
+"""A handful of generated images and runs on them that take a second."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -10,53 +11,10 @@ from accelerate.state import AcceleratorState, GradientState
 
 from speaq_hf.data import generate_synthetic_genome
 
+from .micro_run import MICRO_RUN
+
 
 ROOT = Path(__file__).parents[2]
-
-
-MICRO_RUN = {
-    "model": {
-        "backbone_config": {
-            "model_type": "resnet",
-            "layer_type": "basic",
-            "embedding_size": 8,
-            "hidden_sizes": [8, 16],
-            "depths": [1, 1],
-            "out_features": ["stage2"],
-        },
-        "freeze_backbone_stages": 0,
-        "freeze_batch_norm": False,
-        "d_model": 16,
-        "encoder_layers": 1,
-        "decoder_layers": 2,
-        "encoder_attention_heads": 2,
-        "decoder_attention_heads": 2,
-        "encoder_ffn_dim": 16,
-        "decoder_ffn_dim": 16,
-        "num_object_queries": 8,
-    },
-    "data": {
-        "format": "synthetic_genome",
-        "short_edges": [48, 64],
-        "test_short_edge": 64,
-        "longest_edge": 64,
-        "crop_short_edges": [64],
-        "crop_sides": [48, 64],
-        "num_workers": 0,
-    },
-    "training": {
-        "batch_size": 4,
-        "learning_rate": 1e-3,
-        "milestones": [3],
-        "max_grad_norm": 0.1,
-        "mixed_precision": "no",
-        "max_steps": 4,
-        "log_steps": 1,
-        "save_steps": 2,
-        "tracker": "none",
-    },
-    "evaluation": {"steps": 0, "max_images": 6},
-}
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +36,24 @@ def micro_run(genome: Path, tmp_path: Path) -> Callable[..., list[str]]:
         return ["--config", str(file), *paths, *overrides]
 
     return words
+
+
+@pytest.fixture
+def assert_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> Callable[[ModuleType, list[str], str], None]:
+    """Checks that a program ends with a message before it trains."""
+    monkeypatch.chdir(tmp_path)
+
+    def check(program: ModuleType, words: list[str], message: str) -> None:
+        with pytest.raises(SystemExit) as end:
+            program.main(words)
+        error = capsys.readouterr().err
+        assert end.value.code == 1
+        assert "error: " in error and message in error
+        assert not list(tmp_path.rglob("log.jsonl"))
+
+    return check
 
 
 @pytest.fixture(autouse=True)

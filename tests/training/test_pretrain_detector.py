@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from speaq_hf import SpeaQForSceneGraphGeneration
-from tests.training.conftest import MICRO_RUN
+from tests.training.micro_run import MICRO_RUN
 from training import pretrain_detector, train
 from training.configuration_file import DETECTOR_SECTIONS, parse_run
 from training.detector import TrainableDetector
@@ -248,12 +248,8 @@ MISTAKES = [
 @pytest.mark.parametrize(
     ("words", "message"), MISTAKES, ids=lambda value: value[0] if isinstance(value, tuple) else ""
 )
-def test_mistakes_end_with_one_message(micro_detector, tmp_path, monkeypatch, capsys, words, message):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as end:
-        pretrain_detector.main(micro_detector("run", *words))
-    assert end.value.code == 1
-    assert message in capsys.readouterr().err
+def test_mistakes_end_with_one_message(micro_detector, assert_refused, words, message):
+    assert_refused(pretrain_detector, micro_detector("run", *words), message)
 
 
 def test_a_detector_as_backbone_is_refused(micro_detector, tmp_path):

@@ -221,14 +221,8 @@ MISTAKES = [
 @pytest.mark.parametrize(
     ("overrides", "message"), MISTAKES, ids=lambda value: value[0] if isinstance(value, tuple) else ""
 )
-def test_mistakes_end_with_one_message(micro_run, tmp_path, monkeypatch, capsys, overrides, message):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as end:
-        train.main(micro_run("run", *overrides))
-    error = capsys.readouterr().err
-    assert end.value.code == 1
-    assert "error: " in error and message in error
-    assert not (tmp_path / "run" / "log.jsonl").exists()
+def test_mistakes_end_with_one_message(micro_run, assert_refused, overrides, message):
+    assert_refused(train, micro_run("run", *overrides), message)
 
 
 @pytest.mark.parametrize(
@@ -239,10 +233,8 @@ def test_mistakes_end_with_one_message(micro_run, tmp_path, monkeypatch, capsys,
         ({"real": 0.7, "fake": 0.3}, "fake"),
     ],
 )
-def test_wrong_ratios_are_named(micro_run, genome, capsys, ratios, message):
-    with pytest.raises(SystemExit):
-        train.main(micro_run("run", data={"synthetic_root": str(genome), "ratios": ratios}))
-    assert message in capsys.readouterr().err
+def test_wrong_ratios_are_named(micro_run, genome, assert_refused, ratios, message):
+    assert_refused(train, micro_run("run", data={"synthetic_root": str(genome), "ratios": ratios}), message)
 
 
 def test_an_earlier_run_is_not_mixed_with_a_new_one(micro_run, capsys):

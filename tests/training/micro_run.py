@@ -1,0 +1,45 @@
+"""The options of a run that takes a second, for tests and benchmarks."""
+
+MICRO_RUN = {
+    "model": {
+        "backbone_config": {
+            "model_type": "resnet",
+            "layer_type": "basic",
+            "embedding_size": 8,
+            "hidden_sizes": [8, 16],
+            "depths": [1, 1],
+            "out_features": ["stage2"],
+        },
+        "freeze_backbone_stages": 0,
+        "freeze_batch_norm": False,
+        "d_model": 16,
+        "encoder_layers": 1,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 16,
+        "decoder_ffn_dim": 16,
+        "num_object_queries": 8,
+    },
+    "data": {
+        "format": "synthetic_genome",
+        "short_edges": [48, 64],
+        "test_short_edge": 64,
+        "longest_edge": 64,
+        "crop_short_edges": [64],
+        "crop_sides": [48, 64],
+        "num_workers": 0,
+    },
+    "training": {
+        "batch_size": 4,
+        "learning_rate": 1e-3,
+        "milestones": [3],
+        "max_grad_norm": 0.1,
+        "mixed_precision": "no",
+        "max_steps": 4,
+        "log_steps": 1,
+        "save_steps": 2,
+        "tracker": "none",
+    },
+    "evaluation": {"steps": 0, "max_images": 6},
+}
