@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from training import evaluate
 
-from .two_processes import ASSIGNMENTS, deviation_from_weighted_sum, loss_and_gradients
+from .two_processes import MODELS, deviation_from_weighted_sum, loss_and_gradients
 
 
 ROOT = Path(__file__).parents[2]
@@ -39,13 +39,13 @@ def two_processes(tmp_path_factory):
     return torch.load(file)
 
 
-@pytest.mark.parametrize("assignment", ASSIGNMENTS)
-def test_two_processes_give_the_gradients_of_one(two_processes, assignment):
-    two, one = two_processes[assignment], loss_and_gradients(Accelerator(cpu=True), assignment)
+@pytest.mark.parametrize("name", MODELS)
+def test_two_processes_give_the_gradients_of_one(two_processes, name):
+    two, one = two_processes[name], loss_and_gradients(Accelerator(cpu=True), name)
     assert two.keys() == one.keys() and len(one) > 50
     assert abs(two["loss"] - one["loss"]) <= 1e-5 * abs(one["loss"])
-    for name in one.keys() - {"loss"}:
-        assert (two[name] - one[name]).norm() <= 1e-5 * one[name].norm() + 1e-6, name
+    for tensor in one.keys() - {"loss"}:
+        assert (two[tensor] - one[tensor]).norm() <= 1e-5 * one[tensor].norm() + 1e-6, tensor
 
 
 def test_gradient_is_the_weighted_sum_of_the_images_gradients(two_processes):

@@ -7,14 +7,17 @@ import sys
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from speaq_hf import SpeaQForSceneGraphGeneration
 from tests.helpers import random_label, tiny_config
+from training.arguments import DetectorArguments
+from training.detector import build_detector
 
 
 # Images without relations, unequal counts and weights: the first two images together have 5 relations, the others 1.
-RELATIONS, WEIGHTS = (4, 1, 0, 1), (1.0, 0.5, 0.25, 2.0)
-ASSIGNMENTS = ("static", "dynamic")
+OBJECTS, RELATIONS, WEIGHTS = (4, 2, 5, 4), (4, 1, 0, 1), (1.0, 0.5, 0.25, 2.0)
+MODELS = ("static", "dynamic", "detector")
 SIZES = ((64, 96), (40, 64), (64, 33), (1, 96))
 
 
@@ -25,8 +28,8 @@ def make_batch(images: slice) -> dict:
     for image, (height, width) in enumerate(SIZES):
         mask[image, :height, :width] = 1
     labels = [
-        random_label(4, relations, seed=seed, loss_weight=torch.tensor(weight))
-        for seed, (relations, weight) in enumerate(zip(RELATIONS, WEIGHTS, strict=True))
+        random_label(objects, relations, seed=seed, loss_weight=torch.tensor(weight))
+        for seed, (objects, relations, weight) in enumerate(zip(OBJECTS, RELATIONS, WEIGHTS, strict=True))
     ]
     return {"pixel_values": pixels[images], "pixel_mask": mask[images], "labels": labels[images]}
 
@@ -58,10 +61,17 @@ def deviation_from_weighted_sum(accelerator: Accelerator) -> float:
     return float((mixed - weighted).norm() / mixed.norm())
 
 
-def loss_and_gradients(accelerator: Accelerator, assignment: str) -> dict[str, torch.Tensor]:
-    """Loss of all four images and its gradients, computed by the processes together."""
+def build_model(name: str) -> nn.Module:
+    """A scene graph model with the assignment of that name, or a detector for it to start from."""
     torch.manual_seed(0)
-    model = accelerator.prepare(SpeaQForSceneGraphGeneration(tiny_config(assignment=assignment)))
+    if name != "detector":
+        return SpeaQForSceneGraphGeneration(tiny_config(assignment=name))
+    return build_detector(DetectorArguments(), tiny_config())
+
+
+def loss_and_gradients(accelerator: Accelerator, name: str) -> dict[str, torch.Tensor]:
+    """Loss of all four images and its gradients, computed by the processes together."""
+    model = accelerator.prepare(build_model(name))
     share = 4 // accelerator.num_processes
     batch = make_batch(slice(accelerator.process_index * share, (accelerator.process_index + 1) * share))
     loss = model(**batch).loss
@@ -73,7 +83,7 @@ def loss_and_gradients(accelerator: Accelerator, assignment: str) -> dict[str, t
 
 if __name__ == "__main__":
     accelerator = Accelerator(cpu=True)
-    result = {name: loss_and_gradients(accelerator, name) for name in ASSIGNMENTS}
+    result = {name: loss_and_gradients(accelerator, name) for name in MODELS}
     result["deviation"] = deviation_from_weighted_sum(accelerator)
     if accelerator.is_main_process:
         torch.save(result, sys.argv[1])
