@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
+    from .comparison import Difference, compare_recall
     from .protocols import PROTOCOLS, EvaluationProtocol
     from .scene_graph_recall import SceneGraphRecall
 
-__all__ = ["PROTOCOLS", "EvaluationProtocol", "SceneGraphRecall"]
+__all__ = ["PROTOCOLS", "Difference", "EvaluationProtocol", "SceneGraphRecall", "compare_recall"]
 
-_MODULES = {"PROTOCOLS": "protocols", "EvaluationProtocol": "protocols", "SceneGraphRecall": "scene_graph_recall"}
+_MODULES = {
+    "Difference": "comparison",
+    "EvaluationProtocol": "protocols",
+    "PROTOCOLS": "protocols",
+    "SceneGraphRecall": "scene_graph_recall",
+    "compare_recall": "comparison",
+}
 
 
 def __getattr__(name: str) -> Any:

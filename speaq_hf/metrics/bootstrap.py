@@ -60,7 +60,12 @@ def interval(replicates: np.ndarray, confidence: float = 0.95) -> tuple[float, f
 
     Returns:
         The lower and the upper end; nan if no replicate defines the number.
+
+    Raises:
+        ValueError: `confidence` is out of range.
     """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be in (0, 1), got {confidence}.")
     defined = replicates[~np.isnan(replicates)]
     if not len(defined):
         return math.nan, math.nan

@@ -97,6 +97,11 @@ class SceneGraphRecall:
         self.protocol = resolve_protocol(protocol)
         self.reset()
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments the metric was made with, by name."""
+        return {name: getattr(self, name) for name in _SETTINGS}
+
     def reset(self) -> None:
         """Forgets all images."""
         num_ks, draws = len(self.ks), self.num_replicates
@@ -146,8 +151,8 @@ class SceneGraphRecall:
         Raises:
             ValueError: The settings differ.
         """
-        for name in _SETTINGS:
-            if getattr(self, name) != getattr(other, name):
+        for name, value in self.settings.items():
+            if value != other.settings[name]:
                 raise ValueError(f"Cannot merge: `{name}` differs.")
         for name, tally in self._tallies().items():
             tally.merge(other._tallies()[name])
