@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from .image_triplets import ImageTriplets
-from .protocols import EvaluationProtocol
+from .protocols import PROTOCOLS, EvaluationProtocol
 
 
 def ranked_graph(prediction: ImageTriplets, protocol: EvaluationProtocol) -> ImageTriplets:
@@ -79,6 +80,20 @@ def unconstrained_triplets(prediction: ImageTriplets, protocol: EvaluationProtoc
         return _best_combinations(prediction.relations[rows], scores, scores.max(axis=1, initial=0), limit)
     own_scores = scores[np.arange(len(scores)), prediction.relations[:, 2]]
     return _best_combinations(prediction.relations, scores, own_scores, limit)
+
+
+def best_unconstrained(graph: Any, limit: int) -> np.ndarray:
+    """The best combinations of a predicted pair and a predicate, each once.
+
+    Args:
+        graph: A `SceneGraph`.
+        limit: Largest number of combinations.
+
+    Returns:
+        `(q, 3)` rows (subject, object, predicate), best first.
+    """
+    prediction = ImageTriplets.from_prediction(graph, len(graph.id2predicate), "SceneGraph")
+    return unconstrained_triplets(prediction, PROTOCOLS["sgbench"], limit)
 
 
 def pair_numbers(relations: np.ndarray, num_objects: int) -> np.ndarray:

@@ -13,8 +13,8 @@ from .image_triplets import ImageTriplets
 
 
 # What each mode takes from the reference.
-_GIVEN_FIELDS = {"sgdet": (), "sgcls": ("boxes",), "predcls": ("boxes", "labels", "scores")}
-MODES = tuple(_GIVEN_FIELDS)
+GIVEN_FIELDS = {"sgdet": (), "sgcls": ("boxes",), "predcls": ("boxes", "labels", "scores")}
+MODES = tuple(GIVEN_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _read_prediction(
     prediction: Any, truth: ImageTriplets, num_predicates: int, mode: str, where: str
 ) -> ImageTriplets:
     given = {"boxes": truth.boxes, "labels": truth.labels, "scores": [1.0] * len(truth.boxes)}
-    given = {name: given[name] for name in _GIVEN_FIELDS[mode]}
+    given = {name: given[name] for name in GIVEN_FIELDS[mode]}
     if isinstance(prediction, Mapping):
         prediction = {**given, **prediction}  # what is given may be missing
     graph = ImageTriplets.from_prediction(prediction, num_predicates, where)

@@ -28,30 +28,44 @@ _CITATION = """\
 """
 _INPUTS = """\
 Args:
-    predictions: `SceneGraph` objects, or mappings with `boxes`, `labels`, `scores`, `relations` (best first) and
-        `predicate_probabilities`.
-    references: mappings with `boxes` (xyxy pixels), `labels` and `relations` (subject, object, predicate).
-    **options: the arguments of `SceneGraphRecall`; `num_predicates` is required.
+    predictions: `SceneGraph` objects, or mappings with `boxes`, `labels`, `scores`, `relations` (best first) and optionally
+        `predicate_probabilities`, `relation_scores` and `unconstrained_relations`. What the mode gives may be missing.
+    references: mappings with `boxes` (xyxy pixels), `labels`, `relations` (subject, object, predicate) and optionally
+        `image_id`.
+    **options: the arguments of `SceneGraphRecall`, such as `protocol`, `mode` and `ks`; `num_predicates` is required.
 Returns:
-    the dictionary of `SceneGraphRecall.compute`.
+    the dictionary of `SceneGraphRecall.compute`; with `num_replicates` also `intervals`.
 """
 
 
-_REFERENCE = {
-    "boxes": datasets.List(datasets.List(datasets.Value("float32"))),
-    "labels": datasets.List(datasets.Value("int64")),
-    "relations": datasets.List(datasets.List(datasets.Value("int64"))),
-}
-_PREDICTION = _REFERENCE | {
-    "scores": datasets.List(datasets.Value("float32")),
+_BOXES = datasets.List(datasets.List(datasets.Value("float64")))  # exact for float32 and for whole pixels
+_CLASSES = datasets.List(datasets.Value("int64"))
+_TRIPLETS = datasets.List(datasets.List(datasets.Value("int64")))
+_SCORES = datasets.List(datasets.Value("float32"))
+_REFERENCE = {"boxes": _BOXES, "labels": _CLASSES, "relations": _TRIPLETS, "image_id": datasets.Value("string")}
+_PREDICTION = {
+    "boxes": _BOXES,
+    "labels": _CLASSES,
+    "scores": _SCORES,
+    "relations": _TRIPLETS,
+    "relation_scores": _SCORES,
     "predicate_probabilities": datasets.List(datasets.List(datasets.Value("float32"))),
+    "unconstrained_relations": _TRIPLETS,
 }
 
 
 def _fields(graph: Any, names: Mapping[str, Any]) -> dict[str, Any]:
-    """The named fields of a graph as lists; others (sizes, class names) are not for the Arrow file."""
-    values = {name: graph[name] if isinstance(graph, Mapping) else getattr(graph, name) for name in names}
-    return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values.items()}
+    """The named fields of a graph as lists, None where it lacks one; others (sizes, class names) are not for the Arrow
+    file."""
+    values = {name: graph.get(name) if isinstance(graph, Mapping) else getattr(graph, name, None) for name in names}
+    values = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values.items()}
+    if values.get("image_id") is not None:
+        values["image_id"] = str(values["image_id"])
+    return values
+
+
+def _present(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None}
 
 
 class SceneGraphRecallMetric(evaluate.Metric):
@@ -75,5 +89,5 @@ class SceneGraphRecallMetric(evaluate.Metric):
 
     def _compute(self, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
         recall = SceneGraphRecall(**options)
-        recall.add_batch(predictions, references)
-        return recall.compute()
+        recall.add_batch([_present(row) for row in predictions], [_present(row) for row in references])
+        return recall.compute() | ({"intervals": recall.intervals()} if recall.num_replicates else {})

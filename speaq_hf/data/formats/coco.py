@@ -30,10 +30,10 @@ from typing import Any, TextIO
 import numpy as np
 from datasets import Dataset
 
+from .coco_classes import CocoClasses, check_unique
 from .graph_arrays import GraphArrays, GraphRow, Vocabulary, build_dataset
 from .image_files import ImageFinder, encoded_images, write_image
 from .json_fields import (
-    class_names,
     corners,
     field,
     image_id_field,
@@ -47,40 +47,8 @@ from .json_fields import (
 
 
 RELATIONS_FILE = "rel.json"
-_BACKGROUND = "__background__"
 _RELATION_KEYS = (b'"rel_annotations"', b'"relations"')
 _SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|valid|validation|val|test)(?![a-z])")
-
-
-@dataclass
-class _Classes:
-    """Names in index order and the index of every id."""
-
-    names: list[str]
-    index_of: dict[int, int]
-
-    @classmethod
-    def of(cls, content: dict, key: str, where: str) -> _Classes:
-        """From a list of `{"id", "name"}`, or of plain names."""
-        entries = field(content, key, list, where)
-        if entries and isinstance(entries[0], str):
-            first = int(entries[0] == _BACKGROUND)
-            names = class_names(entries[first:], f"{where}, '{key}'")
-            return cls(names, {index + first: index for index in range(len(names))})
-        places = [f"{where}, '{key}'[{row}]" for row in range(len(entries))]
-        ids = [field(entry, "id", int, place) for entry, place in zip(entries, places, strict=True)]
-        names = [field(entry, "name", str, place) for entry, place in zip(entries, places, strict=True)]
-        _check_unique(ids, f"{where}, '{key}'")
-        order = sorted(range(len(ids)), key=ids.__getitem__)
-        names = class_names([names[row] for row in order], f"{where}, '{key}'")
-        return cls(names, {ids[row]: index for index, row in enumerate(order)})
-
-    def index(self, class_id: Any, where: str) -> int:
-        """Index of a class id; a ValueError if there is no such class."""
-        if type(class_id) is not int or class_id not in self.index_of:
-            ids = sorted(self.index_of)
-            raise ValueError(f"{where}: there is no class with id {class_id!r}; the ids are {ids[0]}…{ids[-1]}")
-        return self.index_of[class_id]
 
 
 @dataclass
@@ -184,7 +152,7 @@ def _read_file(file: Path, named: str | None, images: str | None) -> tuple[Vocab
     if not field(content, "images", list, str(file)):
         raise ValueError(f"{file}: the list 'images' is empty")
     predicate_key = "rel_categories" if "rel_categories" in content else "predicate_classes"
-    objects, predicates = (_Classes.of(content, key, str(file)) for key in ("categories", predicate_key))
+    objects, predicates = (CocoClasses.of(content, key, str(file)) for key in ("categories", predicate_key))
     graphs = _graphs(content, objects, predicates, str(file))
     default = named or _split_of_info(content, str(file)) or "train"
     rows = defaultdict(list)
@@ -214,10 +182,10 @@ def _row(entry: dict, graph: _Graph, finder: ImageFinder, where: str) -> GraphRo
     return GraphRow(where, path, integer_image_id(entry["id"]), *size, boxes, graph.labels, relations)
 
 
-def _graphs(content: dict, objects: _Classes, predicates: _Classes, where: str) -> dict[int | str, _Graph]:
+def _graphs(content: dict, objects: CocoClasses, predicates: CocoClasses, where: str) -> dict[int | str, _Graph]:
     """The graph of every image id."""
     ids = [image_id_field(entry, "id", f"{where}, 'images'[{row}]") for row, entry in enumerate(content["images"])]
-    _check_unique(ids, f"{where}, 'images'")
+    check_unique(ids, f"{where}, 'images'")
     graphs = {image_id: _Graph() for image_id in ids}
     places = _add_objects(graphs, content, objects, where)
     if "rel_annotations" in content:
@@ -235,7 +203,7 @@ def _graph_of(graphs: dict[int | str, _Graph], entry: Any, where: str) -> tuple[
 
 
 def _add_objects(
-    graphs: dict[int | str, _Graph], content: dict, objects: _Classes, where: str
+    graphs: dict[int | str, _Graph], content: dict, objects: CocoClasses, where: str
 ) -> dict[int, tuple[int | str, int]]:
     """Adds boxes and labels; returns image id and position within the image of every annotation id."""
     places, ids = {}, []
@@ -247,7 +215,7 @@ def _add_objects(
             places[ids[-1]] = image_id, len(graph.boxes)
         graph.boxes.append(field(entry, "bbox", list, place))
         graph.labels.append(objects.index(entry.get("category_id"), f"{place}, 'category_id'"))
-    _check_unique(ids, f"{where}, 'annotations'")
+    check_unique(ids, f"{where}, 'annotations'")
     return places
 
 
@@ -255,7 +223,7 @@ def _add_relation_annotations(
     graphs: dict[int | str, _Graph],
     content: dict,
     places: dict[int, tuple[int | str, int]],
-    predicates: _Classes,
+    predicates: CocoClasses,
     where: str,
 ) -> None:
     entries = field(content, "rel_annotations", list, where)
@@ -273,10 +241,10 @@ def _add_relation_annotations(
         predicate = predicates.index(entry.get("predicate_id"), f"{place}, 'predicate_id'")
         graph.relations.append([*ends, predicate])
     ids = [field(entry, "id", int, f"{where}, 'rel_annotations'") for entry in entries if "id" in entry]
-    _check_unique(ids, f"{where}, 'rel_annotations'")
+    check_unique(ids, f"{where}, 'rel_annotations'")
 
 
-def _add_relation_rows(graphs: dict[int | str, _Graph], content: dict, predicates: _Classes, where: str) -> None:
+def _add_relation_rows(graphs: dict[int | str, _Graph], content: dict, predicates: CocoClasses, where: str) -> None:
     mapping = field(content, "relations", dict, where) if "relations" in content else None
     for entry in content["images"]:
         place = f"{where}, 'relations' of image {entry['id']!r}"
@@ -320,13 +288,6 @@ def _from_openpsg(content: dict, where: str) -> dict:
         ]
     shared = {"predicate_classes": content.get("predicate_classes")}
     return shared | {"images": images, "annotations": annotations, "categories": names}
-
-
-def _check_unique(ids: list, where: str) -> None:
-    if len(set(ids)) < len(ids):
-        seen = set()
-        repeated = next(value for value in ids if value in seen or seen.add(value))
-        raise ValueError(f"{where}: every 'id' may occur once, but {repeated!r} occurs again")
 
 
 # Writing --------------------------------------------------------------------------------------------------------------

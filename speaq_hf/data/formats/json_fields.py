@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from .image_files import image_size
-
 
 _INT64 = range(-(2**63), 2**63)
 _PIXELS = range(1, 2**31)
@@ -65,6 +63,8 @@ def size_fields(entry: dict, path: str, where: str) -> tuple[int, int]:
         ValueError: They are not numbers of pixels, or the file is not an image.
     """
     if "width" not in entry and "height" not in entry:
+        from .image_files import image_size  # needs `datasets`, which those who read no images may lack
+
         return image_size(path, where)
     width, height = field(entry, "width", int, where), field(entry, "height", int, where)
     if width not in _PIXELS or height not in _PIXELS:

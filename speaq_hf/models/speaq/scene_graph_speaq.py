@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -251,6 +252,75 @@ class SceneGraph:
             raise ValueError(f"SceneGraph.from_dict: missing fields {missing}, unknown fields {unknown}.")
         return cls(**fields)
 
+    def to_jsonl(self, image_id: int | str, predicate_probabilities: bool = True) -> str:
+        """One line of a prediction file as `speaq evaluate` reads it; `speaq_hf.predictions.jsonl` describes it.
+
+        The vocabularies are not in it: `speaq_hf.predictions.PredictionWriter` writes whole files.
+
+        Args:
+            image_id: Of the image, as the ground truth has it.
+            predicate_probabilities: Write them, too. They are nine tenths of the line; without them, only the relations
+                themselves compete when recall is measured without graph constraint.
+
+        Returns:
+            JSON without a line break, from which every field comes back exactly.
+        """
+        fields = self.to_dict()
+        del fields["id2label"], fields["id2predicate"]
+        for name in ("scores", "relation_scores", "predicate_probabilities"):
+            fields[name] = _shortest_decimals(getattr(self, name))
+        if not predicate_probabilities:
+            del fields["predicate_probabilities"]
+        return json.dumps({"image_id": image_id, **fields}, allow_nan=False)
+
+    def to_sgbench(self, image_id: int | str, max_unconstrained: int = 100) -> dict[str, Any]:
+        """The image's entry in a prediction file of SGBench (Lorenz et al., 2024), which knows no scores.
+
+        Args:
+            image_id: Of the image, as SGBench's ground truth has it.
+            max_unconstrained: Largest number of `ng_triplets`, the best combinations of a pair and a predicate.
+
+        Returns:
+            `id`, `annotation` (dicts with `category` and `bbox` (x1, y1, x2, y2)), `triplets` and `ng_triplets`.
+
+        Raises:
+            ImportError: speaq_hf is not installed.
+        """
+        try:
+            from speaq_hf.metrics.candidates import best_unconstrained
+        except ImportError as error:
+            raise ImportError(f"SceneGraph.to_sgbench needs `pip install speaq_hf` ({error}).") from error
+        objects = zip(self.labels.tolist(), self.boxes.tolist(), strict=True)
+        return {
+            "id": image_id,
+            "annotation": [{"category": label, "bbox": box} for label, box in objects],
+            "triplets": self.relations.tolist(),
+            "ng_triplets": best_unconstrained(self, max_unconstrained).tolist(),
+        }
+
+    def to_coco(self, image_id: int = 0) -> dict[str, Any]:
+        """The graph as the processor takes annotations: COCO detection plus relations, here with scores.
+
+        Args:
+            image_id: Of the image.
+
+        Returns:
+            `image_id`, `annotations` (dicts with `bbox` [x, y, width, height] in pixels, `category_id`, `area`, `iscrowd`,
+            `score`), `relations` (rows subject, object, predicate) and `relation_scores`.
+        """
+        boxes = self.boxes.double()
+        boxes = torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], dim=1)
+        columns = zip(boxes.tolist(), self.labels.tolist(), _shortest_decimals(self.scores), strict=True)
+        return {
+            "image_id": image_id,
+            "annotations": [
+                {"bbox": box, "category_id": label, "area": box[2] * box[3], "iscrowd": 0, "score": score}
+                for box, label, score in columns
+            ],
+            "relations": self.relations.tolist(),
+            "relation_scores": _shortest_decimals(self.relation_scores),
+        }
+
     def plot(self, image: Any = None, **kwargs: Any) -> Any:
         """Draws the image with its boxes beside the graph, see `speaq_hf.visualization.plot_scene_graph`.
 
@@ -276,6 +346,11 @@ class SceneGraph:
 def _int_keys(names: Mapping[int | str, str]) -> dict[int, str]:
     """Undoes JSON, which turns integer keys into strings."""
     return {int(key): name for key, name in names.items()}
+
+
+def _shortest_decimals(values: Tensor) -> list:
+    """float32 numbers as lists of those with the fewest digits that become the same float32."""
+    return values.numpy().astype(str).astype(float).tolist()
 
 
 def _open_image(image: Any) -> Any:

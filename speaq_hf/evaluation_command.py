@@ -1,0 +1,90 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""What `speaq evaluate` does."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .data.report import write_report
+from .metrics.evaluation_text import evaluation_text
+from .metrics.file_evaluation import FileEvaluation, evaluate_file, evaluation_results, recall_settings
+from .metrics.ground_truth import GroundTruth
+from .metrics.protocols import PROTOCOLS
+from .metrics.scene_graph_evaluator import RecallSettings, SceneGraphEvaluator
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """Options of an evaluation.
+
+    Args:
+        split: Of the ground truth.
+        format: Of the ground truth; None: recognised.
+        num_validation_images: In Visual Genome's files, how many training images are the validation split.
+        mode: "sgdet", "sgcls" or "predcls".
+        protocols: Names in `PROTOCOLS`.
+        ks: Numbers of predictions to look at.
+        iou_threshold: Lowest overlap of two boxes that agree.
+        num_replicates: Bootstrap replicates behind the intervals; 0 for none.
+        skip_unknown_images: Skip predictions for images that are not annotated, instead of raising.
+        output: JSON file for all numbers.
+    """
+
+    split: str = "test"
+    format: str | None = None
+    num_validation_images: int | None = None
+    mode: str = "sgdet"
+    protocols: Sequence[str] = tuple(PROTOCOLS)
+    ks: Sequence[int] = (20, 50, 100)
+    iou_threshold: float = 0.5
+    num_replicates: int = 1000
+    skip_unknown_images: bool = False
+    output: Path | None = None
+
+
+def run_evaluation(
+    predictions: Sequence[str | os.PathLike], ground_truth: str | os.PathLike, options: EvaluationOptions
+) -> str:
+    """Judges one file of predictions, or two against each other.
+
+    Args:
+        predictions: The files.
+        ground_truth: What `load_scene_graphs` reads.
+        options: How.
+
+    Returns:
+        The tables for the terminal; `options.output` is written.
+
+    Raises:
+        FileNotFoundError: A file or folder is missing.
+        ValueError: An option is out of range, or a file is not what it should be.
+    """
+    if not 1 <= len(predictions) <= 2:
+        raise ValueError(f"expected one file of predictions, or two to compare, got {len(predictions)}")
+    if options.output is not None and options.output.is_dir():
+        raise IsADirectoryError(f"{options.output} is a folder; name a file")
+    missing = [str(path) for path in predictions if not Path(path).is_file()]
+    if missing:  # before the ground truth is read, which may take a while
+        raise FileNotFoundError(f"there is no file {missing[0]}")
+    SceneGraphEvaluator(RecallSettings(1, **_settings(options)), options.protocols)  # raises what is wrong with them
+    genome = {} if options.num_validation_images is None else {"num_validation_images": options.num_validation_images}
+    truth = GroundTruth.load(ground_truth, options.split, format=options.format, **genome)
+    evaluations = [_evaluate(path, truth, options) for path in predictions]
+    results = evaluation_results(evaluations, truth)
+    if options.output is not None:
+        write_report(options.output, json.dumps(results, indent=2, allow_nan=False) + "\n")
+    return evaluation_text(results)
+
+
+def _evaluate(path: str | os.PathLike, truth: GroundTruth, options: EvaluationOptions) -> FileEvaluation:
+    evaluator = SceneGraphEvaluator(recall_settings(truth, **_settings(options)), options.protocols)
+    return evaluate_file(path, truth, evaluator, skip_unknown_images=options.skip_unknown_images, progress=True)
+
+
+def _settings(options: EvaluationOptions) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("ks", "mode", "iou_threshold", "num_replicates")}

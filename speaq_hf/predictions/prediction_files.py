@@ -1,0 +1,155 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Predicted scene graphs from files of any known format, which is recognised by content.
+
+| format | files |
+| --- | --- |
+| `jsonl` | ours: one line per image; the only one that is read line by line |
+| `sgbench` | SGBench's JSON |
+| `coco` | COCO detection JSON with relations and scores |
+
+The modules in this folder describe each in full.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..scene_graph import SceneGraph
+from . import coco, jsonl, sgbench
+from .predicted_image import PredictedImage, without_repetitions
+from .strict_json import parse_json
+
+
+FORMATS = ("jsonl", "sgbench", "coco")
+_Names = Mapping[int, str]
+
+
+def read_predictions(
+    path: str | os.PathLike,
+    id2label: _Names | None = None,
+    id2predicate: _Names | None = None,
+    given: Collection[str] = (),
+) -> Iterator[PredictedImage]:
+    """Reads what a file predicts, image by image.
+
+    Args:
+        path: The file.
+        id2label: Object classes of the ground truth, 0 to C-1. None: those that the file names.
+        id2predicate: Its predicates, 0 to P-1, likewise.
+        given: Fields that the ground truth gives and a line of `jsonl` may lack: `GIVEN_FIELDS[mode]` of
+            `speaq_hf.metrics.image_batch`.
+
+    Yields:
+        The images in the order of the file. `image.graph` is what `SceneGraphRecall.add_batch` takes, with the class
+        numbers of the ground truth.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The format cannot be recognised, or the file is not what it should be: the message names file, image and
+            field. Raised when the faulty image is reached.
+    """
+    path = _existing(path)
+    format, content = _recognised(path)
+    if id2label is None or id2predicate is None:
+        own = _own_vocabulary(path, format, content)
+        id2label, id2predicate = id2label or own[0], id2predicate or own[1]
+    if format == "jsonl":
+        images = jsonl.read(path, id2label, id2predicate, given)
+    else:
+        images = {"sgbench": sgbench, "coco": coco}[format].read(content, path, id2label, id2predicate)
+    del content  # the reader keeps what it needs
+    return _at_least_one(without_repetitions(images), path)
+
+
+def read_scene_graphs(path: str | os.PathLike) -> Iterator[tuple[int, SceneGraph]]:
+    """Restores the graphs that `PredictionWriter` wrote to a `jsonl` file, with all their fields.
+
+    Args:
+        path: The file.
+
+    Yields:
+        Image id and graph.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is malformed, or names no classes, or a line lacks a field of `SceneGraph`.
+    """
+    path = _existing(path)
+    format, content = _recognised(path)
+    id2label, id2predicate = _own_vocabulary(path, format, content)
+    for image in read_predictions(path):
+        fields = image.graph | {"image_size": image.image_size, "id2label": id2label, "id2predicate": id2predicate}
+        fields.pop("unconstrained_relations", None)
+        missing = sorted(SceneGraph.__dataclass_fields__.keys() - {k for k, v in fields.items() if v is not None})
+        if missing:
+            raise ValueError(f"{image.where}: a SceneGraph needs {', '.join(missing)}, too")
+        yield image.image_id, SceneGraph(**fields)
+
+
+def recognise_predictions(path: str | os.PathLike) -> str:
+    """The format of a file, one of `FORMATS`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: No format fits.
+    """
+    return _recognised(_existing(path))[0]
+
+
+def _existing(path: str | os.PathLike) -> Path:
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; name a file of predictions"
+        )
+    return path
+
+
+def _recognised(path: Path) -> tuple[str, Any]:
+    """The format, and the parsed content unless it is read line by line."""
+    with open(path, "rb") as file:
+        first = next((line for line in file if line.strip()), b"")
+    if not first:
+        raise ValueError(f"{path}: the file is empty, expected predictions")
+    if first.startswith(b"PK\x03\x04"):
+        raise ValueError(f"{path}: a ZIP file; of SGBench's formats, only JSON with boxes is read")
+    if path.suffix == ".jsonl" or _is_first_line(first, path):
+        return "jsonl", None
+    content = parse_json(path.read_bytes(), str(path))
+    for format, module in (("coco", coco), ("sgbench", sgbench)):
+        if module.is_content(content):
+            return format, content
+    found = f"an object with {', '.join(map(repr, content))}" if isinstance(content, dict) else f"{content!r}"
+    raise ValueError(
+        f"{path}: expected lines with 'image_id' (jsonl), an object with 'images' and their 'triplets' (sgbench) or with "
+        f"'annotations' and 'rel_annotations' (coco), got {found:.200}"
+    )
+
+
+def _is_first_line(line: bytes, path: Path) -> bool:
+    try:
+        return jsonl.is_line(parse_json(line, str(path)))
+    except ValueError:  # JSON over several lines
+        return False
+
+
+def _own_vocabulary(path: Path, format: str, content: Any) -> tuple[_Names, _Names]:
+    own = None
+    if format == "jsonl":
+        own = jsonl.own_vocabulary(path)
+    elif format == "coco":
+        own = coco.own_vocabulary(content, path)
+    if own is None:
+        raise ValueError(f"{path}: the file names no classes; pass id2label and id2predicate of the ground truth")
+    return own
+
+
+def _at_least_one(images: Iterator[PredictedImage], path: Path) -> Iterator[PredictedImage]:
+    first = next(images, None)
+    if first is None:
+        raise ValueError(f"{path}: the file predicts no image")
+    yield first
+    yield from images
