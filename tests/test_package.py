@@ -15,6 +15,7 @@ def test_import_needs_torch_and_transformers_only():
     script = (
         "import sys\n"
         "import speaq_hf, torch\n"
+        "from speaq_hf.predictions import PredictionWriter, read_predictions\n"
         "heavy = {'datasets', 'evaluate', 'h5py', 'matplotlib', 'pandas', 'torchvision'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "backbone = {'model_type': 'resnet', 'depths': [1], 'hidden_sizes': [8], 'embedding_size': 8, 'out_features': ['stage1']}\n"

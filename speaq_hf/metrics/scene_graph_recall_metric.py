@@ -59,13 +59,13 @@ def _fields(graph: Any, names: Mapping[str, Any]) -> dict[str, Any]:
     file."""
     values = {name: graph.get(name) if isinstance(graph, Mapping) else getattr(graph, name, None) for name in names}
     values = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values.items()}
-    if values.get("image_id") is not None:
-        values["image_id"] = str(values["image_id"])
+    if "image_id" in names:  # `evaluate` takes lists that are None, but no texts
+        values["image_id"] = "" if values["image_id"] is None else str(values["image_id"])
     return values
 
 
 def _present(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if value is not None}
+    return {name: value for name, value in row.items() if value is not None and value != ""}
 
 
 class SceneGraphRecallMetric(evaluate.Metric):

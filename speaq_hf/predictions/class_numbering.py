@@ -83,7 +83,7 @@ class ClassNumbering:
         if type(value) is str:
             return self._unknown(value)
         if type(value) is not int:
-            return f"a {self.kind} is a name or an integer, got {value!r:.60}"
+            return f"the {self.kind} must be a name or an integer, got {value!r:.60}"
         own = self._own_names
         if own is not None and value in own:
             return f"{value} is {own[value]!r} in '{self._own_field}'; {self._unknown(own[value])}"

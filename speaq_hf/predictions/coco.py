@@ -207,7 +207,7 @@ def _predicted_image(
 
 def _ranked(relations: np.ndarray, scores: list, where: str) -> dict[str, np.ndarray]:
     missing = [row for row, score in enumerate(scores) if score is None]
-    if len(missing) == len(scores):
+    if scores and len(missing) == len(scores):
         return {}
     place = f"{where}: 'score' of relations"
     if missing:
