@@ -382,3 +382,29 @@ def test_evaluate_loads_the_metric_by_path():
     results = metric.compute(predictions=predictions, references=references, num_predicates=P, ks=(1, 5))
     expected = evaluated(predictions, references, ks=(1, 5), zero_shot_triplets=None)
     assert equal(results, expected) and expected["num_images"] > 0
+
+
+@pytest.mark.parametrize("options", [{"protocol": "strict", "num_replicates": 20}, {"mode": "predcls"}], ids=str)
+def test_evaluate_takes_predictions_of_all_kinds(options):
+    evaluate = pytest.importorskip("evaluate")
+    metric = evaluate.load(str(Path(speaq_hf.metrics.__file__).parent / "scene_graph_recall_metric.py"))
+    predictions, references = random_images(5, 6)
+    for number, (prediction, reference) in enumerate(zip(predictions, references, strict=True)):
+        if number % 2:
+            prediction |= {
+                "predicate_probabilities": None,
+                "relation_scores": np.linspace(0, 1, len(prediction["relations"])),
+            }
+        if number % 3 == 1:
+            prediction["unconstrained_relations"] = prediction["relations"][::-1]
+        if options.get("mode") == "predcls":
+            del prediction["boxes"], prediction["labels"], prediction["scores"]
+        reference |= {"image_id": number if number < 5 else "last"}
+    metric.add_batch(predictions=predictions[:2], references=references[:2])
+    metric.add_batch(predictions=predictions[2:], references=references[2:])
+    results = metric.compute(num_predicates=P, ks=(1, 5), **options)
+    expected = make_metric(ks=(1, 5), zero_shot_triplets=None, **options)
+    expected.add_batch(predictions, references)
+    intervals = results.pop("intervals", None)
+    assert equal(results, expected.compute()) and results["num_images"] > 0
+    assert (intervals == expected.intervals()) if "num_replicates" in options else intervals is None

@@ -1,0 +1,316 @@
+"""`speaq evaluate`: files of predictions are judged as the same predictions in memory."""
+
+import json
+import logging
+import math
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from speaq_hf.cli import app
+from speaq_hf.data import load_scene_graphs, predicate_statistics, save_scene_graphs, zero_shot_triplets
+from speaq_hf.data.scene_graph_table import SceneGraphTable
+from speaq_hf.metrics import PROTOCOLS, SceneGraphRecall, compare_recall
+from speaq_hf.metrics.evaluation_text import evaluation_text
+from speaq_hf.metrics.ground_truth import GroundTruth
+from speaq_hf.predictions import PredictionWriter
+from speaq_hf.scene_graph import SceneGraph
+from tests.data.factories import OBJECTS, PREDICATES, dataset, row
+
+
+NAMES = {"id2label": dict(enumerate(OBJECTS)), "id2predicate": dict(enumerate(PREDICATES))}
+KS = (2, 5)
+REPLICATES = 50
+SIZE = (40, 30)
+
+
+def random_boxes(rng, count):
+    first, second = rng.integers(0, SIZE, (2, count, 2))
+    return np.concatenate([np.minimum(first, second), np.maximum(first, second) + 1], axis=1).astype(np.float32)
+
+
+def random_rows(rng, ids):
+    for image_id in ids:
+        n, r = rng.integers(1, 5), rng.integers(0, 5)
+        relations = np.column_stack([rng.integers(0, n, (r, 2)), rng.integers(0, 2, r)])
+        yield row(image_id, SIZE, random_boxes(rng, n), rng.integers(0, 3, n).tolist(), relations)
+
+
+def random_prediction(rng, annotation):
+    """The true objects and relations among others, in images of which every seventh has no relation."""
+    boxes = np.concatenate([annotation["objects"]["bbox"], random_boxes(rng, 2)])
+    n, k = len(boxes), 0 if annotation["image_id"] % 7 == 0 else 6
+    true = np.array(annotation["relations"], int).reshape(-1, 3)[: k // 2]
+    others = np.column_stack([rng.integers(0, n, (k - len(true), 2)), rng.integers(0, 2, k - len(true))])
+    return SceneGraph(
+        boxes=boxes.astype(np.float32),
+        labels=np.concatenate([annotation["objects"]["category"], rng.integers(0, 3, 2)]).astype(int),
+        scores=rng.random(n, dtype=np.float32),
+        relations=rng.permutation(np.concatenate([others, true])),
+        relation_scores=-np.sort(-rng.random(k, dtype=np.float32)),
+        predicate_probabilities=rng.dirichlet(np.ones(3), k).astype(np.float32),
+        query_indices=np.arange(k),
+        image_size=SIZE[::-1],
+        **NAMES,
+    )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    splits = {
+        name: dataset(list(random_rows(rng, ids)))
+        for name, ids in (("train", range(100, 106)), ("test", range(1, 31)))
+    }
+    folder = tmp_path_factory.mktemp("data") / "set"
+    save_scene_graphs(splits, folder, "parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def graphs(root):
+    """Two models' graphs by image id."""
+    rng, rows = np.random.default_rng(1), load_scene_graphs(root, "test")
+    return [{r["image_id"]: random_prediction(rng, r) for r in rows} for _ in range(2)]
+
+
+@pytest.fixture(scope="module")
+def files(graphs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    return [write(folder / name, by_id) for name, by_id in zip(("a.jsonl", "b.jsonl"), graphs, strict=True)]
+
+
+def write(path, graphs, format="jsonl"):
+    with PredictionWriter(path, format) as writer:
+        for image_id, graph in graphs.items():
+            writer.write(image_id, graph)
+    return path
+
+
+def run(root, *predictions, **options):
+    options = {"k": KS, "replicates": REPLICATES} | options
+    words = [word for path in predictions for word in ("--predictions", path)]
+    for name, values in options.items():
+        for value in values if isinstance(values, (list, tuple)) else [values]:
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [value])]
+    return CliRunner().invoke(app, ["evaluate", "--ground-truth", str(root), *map(str, words)])
+
+
+def results_of(root, *predictions, tmp_path, **options):
+    result = run(root, *predictions, output=tmp_path / "results.json", **options)
+    assert result.exit_code == 0, result.output
+    return json.loads((tmp_path / "results.json").read_text())
+
+
+def said(result):
+    """What a refused command says, without the frame around it."""
+    assert result.exit_code == 2 and "Traceback" not in result.output
+    return " ".join(result.output.replace("│", " ").split())
+
+
+def in_memory(root, graphs, protocol, **options):
+    rows = load_scene_graphs(root, "test")
+    train = predicate_statistics(load_scene_graphs(root, "train"))
+    options = {"ks": KS, "num_replicates": REPLICATES, "predicate_counts": train.counts} | options
+    unseen = zero_shot_triplets(train, predicate_statistics(rows))
+    metric = SceneGraphRecall(2, protocol=protocol, zero_shot_triplets=unseen, **options)
+    references = [
+        {
+            "boxes": np.array(r["objects"]["bbox"], np.float32),
+            "labels": r["objects"]["category"],
+            "relations": r["relations"],
+            "image_id": r["image_id"],
+        }
+        for r in rows
+    ]
+    metric.add_batch([graphs[r["image_id"]] for r in rows], references)
+    return metric
+
+
+def plain(values):
+    return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in values.items()}
+
+
+def test_the_numbers_are_those_of_the_metric_in_memory(root, graphs, files, tmp_path):
+    results = results_of(root, *files, tmp_path=tmp_path)
+    for by_id, found in zip(graphs, results["predictions"], strict=True):
+        assert found["num_images"] == 30 and found["ks"] == list(KS) and list(found["protocols"]) == list(PROTOCOLS)
+        for name, of_protocol in found["protocols"].items():
+            metric = in_memory(root, by_id, name)
+            assert of_protocol["metrics"] == plain(metric.compute())
+            assert of_protocol["metrics"]["R@5"] > 0 and of_protocol["metrics"]["zR@5"] is not None
+            assert of_protocol["intervals"]["mR@2"] == list(metric.intervals()["mR@2"])
+            assert of_protocol["fingerprint"] == PROTOCOLS[name].fingerprint
+
+
+def test_two_files_are_compared_image_by_image(root, graphs, files, tmp_path):
+    comparison = results_of(root, *files, tmp_path=tmp_path, protocol="strict")["comparison"]
+    assert list(comparison) == ["strict"]
+    expected = compare_recall(*(in_memory(root, by_id, "strict") for by_id in graphs))["mR@5"]
+    assert comparison["strict"]["mR@5"] == {"value": expected.value, "low": expected.low, "high": expected.high}
+
+
+@pytest.mark.parametrize("format", ["sgbench", "coco"])
+def test_other_formats_give_the_same_numbers_as_far_as_they_go(format, root, graphs, files, tmp_path):
+    options = {"tmp_path": tmp_path, "protocol": ["speaq", "sgbench"], "replicates": 0}
+    other = write(tmp_path / "other.json", graphs[0], format)
+    ours, theirs = (results_of(root, path, **options)["predictions"][0]["protocols"] for path in (files[0], other))
+    exact = {"speaq": ("R", "zR", "mR", "micro-R", "phrase-R"), "sgbench": ("R", "mR")}
+    exact["sgbench"] += (
+        ("ng-R", "ng-mR") if format == "sgbench" else ()
+    )  # scores are needed for them, or `ng_triplets`
+    for protocol, names in exact.items():
+        for name in names:
+            for k in KS:
+                assert theirs[protocol]["metrics"][f"{name}@{k}"] == ours[protocol]["metrics"][f"{name}@{k}"], name
+
+
+@pytest.mark.parametrize("mode", ["predcls", "sgcls"])
+def test_given_objects(mode, root, tmp_path):
+    rows, rng = load_scene_graphs(root, "test"), np.random.default_rng(2)
+    lines, graphs = [], {}
+    for r in rows:
+        relations = rng.permutation(np.array(r["relations"], int).reshape(-1, 3))
+        line = {"image_id": r["image_id"], "relations": relations.tolist()}
+        if mode == "sgcls":
+            labels = rng.permutation(np.array(r["objects"]["category"], int))
+            line |= {"labels": labels.tolist(), "scores": [1.0] * len(labels)}
+        lines.append(line)
+        graphs[r["image_id"]] = line
+    path = tmp_path / "p.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines[:-1])))  # the last image is missing
+    silent = {"relations": []} | (
+        {"labels": lines[-1]["labels"], "scores": lines[-1]["scores"]} if mode == "sgcls" else {}
+    )
+    graphs[rows[-1]["image_id"]] = silent
+    found = results_of(root, path, tmp_path=tmp_path, mode=mode)["predictions"][0]
+    for name, of_protocol in found["protocols"].items():
+        assert of_protocol["metrics"] == plain(in_memory(root, graphs, name, mode=mode).compute())
+    assert found["num_missing_images"] == 1 and "pair_accuracy@5" in found["protocols"]["speaq"]["metrics"]
+
+    lines[3]["relations"] = [[0, 7, 0]]
+    lines[3] |= {"labels": [0] * 8, "scores": [1.0] * 8}
+    path.write_text("\n".join(map(json.dumps, lines)))
+    message = said(run(root, path, mode=mode))
+    assert f"line 4, image {lines[3]['image_id']}" in message and "of the ground truth in its order" in message
+
+
+def test_missing_images_count_as_silent(root, graphs, tmp_path, caplog):
+    ids = [image_id for image_id, graph in graphs[0].items() if len(graph)]
+    some = {image_id: graph for image_id, graph in graphs[0].items() if image_id not in ids[:4]}
+    nothing = {name: [] for name in ("boxes", "labels", "scores", "relations")}
+    with caplog.at_level(logging.WARNING):
+        found = results_of(root, write(tmp_path / "p.jsonl", some), tmp_path=tmp_path)["predictions"][0]
+    assert found["num_images"] == 30 and found["num_missing_images"] == 4
+    assert "4 of the 30 images" in caplog.text
+    for name, of_protocol in found["protocols"].items():
+        expected = in_memory(root, graphs[0] | dict.fromkeys(ids[:4], nothing), name).compute()
+        assert of_protocol["metrics"] == plain(expected)
+
+
+def test_unknown_images_are_refused_or_skipped(root, graphs, files, tmp_path, caplog):
+    more = write(tmp_path / "more.jsonl", graphs[0] | {4711: graphs[0][1]})
+    message = said(run(root, more))
+    assert "image 4711" in message and "is it the right split?" in message and "its ids are 1, 2, 3" in message
+    with caplog.at_level(logging.WARNING):
+        skipped = results_of(root, more, tmp_path=tmp_path, skip_unknown_images=True)["predictions"][0]
+    assert skipped["num_unknown_images"] == 1 and "skipped 1 images" in caplog.text
+    assert skipped["protocols"] == results_of(root, files[0], tmp_path=tmp_path)["predictions"][0]["protocols"]
+    strangers = write(tmp_path / "strangers.jsonl", {4711: graphs[0][1]})
+    assert "predicts none of the 30 images" in said(run(root, strangers, skip_unknown_images=True))
+
+
+def test_sizes_and_boxes_of_another_image_are_noticed(root, tmp_path):
+    path = tmp_path / "p.jsonl"
+    line = {"image_id": 3, "boxes": [[0, 0, 9, 9]], "labels": [0], "scores": [1], "relations": [[0, 0, 1]]}
+    path.write_text(json.dumps(line | {"width": 80, "height": 60}))
+    assert "line 1, image 3: its size (width x height) is 80 x 60, that of the ground truth 40 x 30" in said(
+        run(root, path)
+    )
+    path.write_text(json.dumps(line | {"boxes": [[0, 0, 640, 480]]}))
+    assert "image 3: 'boxes' row 0 reaches from" in said(run(root, path))
+    path.write_text(json.dumps({"id2label": {"0": "cta"}, "id2predicate": {"0": "on"}}) + "\n" + json.dumps(line))
+    assert "no object class 'cta'" in said(run(root, path)) and "did you mean 'cat'" in said(run(root, path))
+
+
+def test_a_set_without_training_images_has_no_zero_shot_recall(root, graphs, files, tmp_path, caplog):
+    save_scene_graphs({"test": load_scene_graphs(root, "test")}, tmp_path / "set", "parquet")
+    with caplog.at_level(logging.WARNING):
+        metrics = results_of(tmp_path / "set", files[0], tmp_path=tmp_path)["predictions"][0]["protocols"]["speaq"][
+            "metrics"
+        ]
+    assert "zR and mR-head, -body and -tail are left out" in caplog.text
+    assert "zR@5" not in metrics and "mR-head@5" not in metrics
+
+
+def test_files_without_probabilities_are_pointed_out(root, graphs, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        assert run(root, write(tmp_path / "p.json", graphs[0], "coco")).exit_code == 0
+    assert "30 images have neither 'predicate_probabilities' nor" in caplog.text
+
+
+def test_the_table_tells_protocol_images_and_intervals(root, files):
+    text = run(root, *files, protocol=["strict", "speaq"]).output
+    assert "a.jsonl: sgdet, IoU 0.5, 30 images of" in text
+    for name in ("strict", "speaq"):
+        assert f"protocol {name} (rules {PROTOCOLS[name].fingerprint})" in text
+    assert "95% intervals" in text and "@2" in text and "@5" in text
+    assert text.count("\nmR-tail ") == 4
+    assert "on mR@5 by" in text
+    alone = run(root, files[0], replicates=0, protocol="speaq").output
+    assert "[" not in alone.split("protocol")[1] and "intervals" not in alone
+
+
+def test_sentences_of_a_comparison():
+    shared = {
+        "mode": "sgdet",
+        "iou_threshold": 0.5,
+        "num_images": 9,
+        "num_missing_images": 0,
+        "ks": [50],
+        "protocols": {},
+    }
+    files = [shared | {"file": f"runs/{name}.jsonl"} for name in ("A", "B")]
+    differences = {
+        "R@50": {"value": 0.008, "low": 0.005, "high": 0.011},
+        "mR@50": {"value": -0.02, "low": -0.03, "high": -0.01},
+        "F@50": {"value": 0.01, "low": -0.01, "high": 0.03},
+        "zR@50": {"value": None, "low": None, "high": None},
+    }
+    text = evaluation_text({"ground_truth": "x", "predictions": files, "comparison": {"speaq": differences}})
+    assert text.splitlines()[-4:] == [
+        "protocol speaq",
+        "  A.jsonl is better than B.jsonl on R@50 by 0.80 ± 0.30 [0.50, 1.10]",
+        "  B.jsonl is better than A.jsonl on mR@50 by 2.00 ± 1.00 [1.00, 3.00]",
+        "  A.jsonl and B.jsonl differ on F@50 by 1.00 ± 2.00, which may be chance: the interval [-1.00, 3.00] holds 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"protocol": "coco"}, "protocol must be one of"),
+        ({"mode": "phrdet"}, "mode must be one of"),
+        ({"k": 0}, "ks must hold"),
+        ({"iou_threshold": 50}, "iou_threshold must be in"),
+        ({"replicates": -1}, "num_replicates must be at least 0"),
+        ({"split": "validation"}, "there is no split 'validation'"),
+        ({"output": "."}, "is a folder; name a file"),
+        ({"num_validation_images": 3}, "has no option num_validation_images"),
+    ],
+)
+def test_impossible_options_are_refused(options, message, root, files):
+    assert message in said(run(root, files[0], **options))
+
+
+def test_files_that_are_not_there_are_named(root, files, tmp_path):
+    assert "there is no file" in said(run(root, tmp_path / "p.jsonl"))
+    assert "two to compare, got 3" in said(run(root, *files, files[0]))
+    assert "nowhere" in said(run("nowhere", files[0]))
+
+
+def test_an_id_that_occurs_twice_in_the_ground_truth_is_refused():
+    twice = dataset([row(5, SIZE, [[0, 0, 9, 9]], [0]), row(6, SIZE), row(5, SIZE)])
+    with pytest.raises(ValueError, match="mine: the image id 5 occurs 2 times"):
+        GroundTruth("mine", SceneGraphTable.from_datasets({"test": twice}))
