@@ -19,6 +19,8 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "SceneGraphRecall": "metrics",
+    "PredictionWriter": "predictions",
+    "read_predictions": "predictions",
     "RatioBatchSampler": "data",
     "SceneGraphCollator": "data",
     "SceneGraphTransform": "data",
