@@ -24,6 +24,7 @@ from .domains import DOMAINS, FIRST_IMAGE_ID, MAX_IMAGES, GenomeFiles
 from .scene_objects import Scene
 from .scenes import SceneComplexity, compose_scene
 from .shapes import OBJECT_CLASSES
+from .split_marking import mark_validation_flag
 from .triplet_distribution import TripletDistribution
 
 
@@ -344,6 +345,7 @@ def _annotation_arrays(rows: list[_Annotation], splits: np.ndarray, long_side: i
 def _write_annotations(path: Path, rows: list[_Annotation], splits: np.ndarray, long_side: int) -> None:
     temporary = path.with_name(path.name + ".tmp")
     with h5py.File(temporary, "w") as file:
+        mark_validation_flag(file)
         for name, array in _annotation_arrays(rows, splits, long_side).items():
             file.create_dataset(name, data=array)
     os.replace(temporary, path)

@@ -92,8 +92,7 @@ def test_one_split(tmp_path, format):
 def test_a_dataset_alone_is_the_training_split(tmp_path, format):
     rows = [row(5, boxes=[[0, 0, 20, 20], [10, 10, 40, 30]], labels=[0, 1], relations=[[0, 1, 0]])]
     save_scene_graphs(dataset(rows).with_transform(lambda batch: {"lost": batch["width"]}), tmp_path / "set", format)
-    options = {"num_validation_images": None} if format == "visual_genome" else {}
-    found = load_scene_graphs(tmp_path / "set", "train", **options)
+    found = load_scene_graphs(tmp_path / "set")
     assert found["relations"][:] == [[[0, 1, 0]]]
     assert found[0]["image"].size == (40, 30)
 

@@ -13,6 +13,7 @@ import numpy as np
 from datasets import Dataset
 
 from ..generator import GenomeFiles
+from ..split_marking import mark_validation_flag, names_validation_images
 from ..visual_genome import (
     TEST_FLAG,
     TRAIN_FLAG,
@@ -39,8 +40,8 @@ _NUM_ATTRIBUTES = 10
 def read(path: Path, split: str | None = None, *, naming: str = "visual_genome", **options: Any) -> dict[str, Dataset]:
     """Reads such files with the loader of their naming.
 
-    A file that flags validation images itself, as Visual Genome's does not, is split as it says unless
-    `num_validation_images` is given.
+    Visual Genome's file flags no validation images: the first training images are taken. A file that flags some, that `write`
+    or the generator wrote, or that is a synthetic set, is split by its flags. `num_validation_images` says otherwise.
 
     Args:
         path: Folder of the files, or the HDF5 file.
@@ -55,11 +56,11 @@ def read(path: Path, split: str | None = None, *, naming: str = "visual_genome",
     root = path if path.is_dir() else path.parent
     if path.is_file():
         options.setdefault("annotations", path.name)
-    flags = _flags(root / options.get("annotations", FILES[naming].annotations))
-    if VALIDATION_FLAG in flags:
+    flags, are_marked = _flags(root / options.get("annotations", FILES[naming].annotations))
+    if are_marked or VALIDATION_FLAG in flags or naming == "synthetic_genome":
         options.setdefault("num_validation_images", None)
-    load = LOADERS[naming]
-    return {name: load(root, name, **options) for name in (_split_names(flags) if split is None else [split])}
+    names = _split_names(flags, options.get("num_validation_images", 1)) if split is None else [split]
+    return {name: LOADERS[naming](root, name, **options) for name in names}
 
 
 def write(datasets: dict[str, Dataset], folder: Path) -> None:
@@ -93,6 +94,7 @@ def write(datasets: dict[str, Dataset], folder: Path) -> None:
     _write_json(folder / files.categories, _vocabularies(joined, vocabulary))
     _write_json(folder / files.image_data, _image_data(joined))
     with h5py.File(folder / files.annotations, "w") as file:
+        mark_validation_flag(file)
         for name, array in _hdf5_arrays(joined, flags).items():
             file.create_dataset(name, data=array)
     if not joined.box_counts.all():
@@ -101,18 +103,21 @@ def write(datasets: dict[str, Dataset], folder: Path) -> None:
         )
 
 
-def _flags(annotations: Path) -> list[int]:
-    """Values of the array `split`; none where the loader will say what is wrong with the file."""
+def _flags(annotations: Path) -> tuple[list[int], bool]:
+    """Values of the array `split`, none where the loader will say what is wrong; and whether they name validation images."""
     try:
         with h5py.File(annotations, "r") as file:
-            return np.unique(file["split"][()]).tolist()
-    except (OSError, KeyError, TypeError):
-        return []
+            return np.unique(file["split"][()]).tolist(), names_validation_images(file)
+    except (OSError, KeyError, TypeError, RuntimeError):
+        return [], False
 
 
-def _split_names(flags: list[int]) -> list[str]:
-    """The splits of a file; where none is flagged for validation, the first training images are."""
-    found = {*flags, VALIDATION_FLAG} if TRAIN_FLAG in flags else set(flags)
+def _split_names(flags: list[int], num_validation: int | None) -> list[str]:
+    """The splits of a file of which so many training images validate (None: those that are flagged)."""
+    found = set(flags)
+    if num_validation is not None:
+        found -= {VALIDATION_FLAG}
+        found |= {VALIDATION_FLAG} if num_validation and TRAIN_FLAG in flags else set()
     return [split for split, flag in SPLIT_FLAGS.items() if flag in found] or list(SPLIT_FLAGS)
 
 

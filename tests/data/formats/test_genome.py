@@ -50,7 +50,7 @@ def test_corners_from_elsewhere_move_by_half_a_unit(tmp_path):
     corners[0] = [0.2, 0.2, 0.21, 0.21]  # less than a unit
     rows = dataset([row(1, (40, 30), corners.tolist(), [0] * 50, [[0, 1, 1], [0, 1, 1]])])
     save_scene_graphs(rows, tmp_path / "set", "visual_genome")
-    found = np.array(load_scene_graphs(tmp_path / "set", "train", num_validation_images=None)[0]["objects"]["bbox"])
+    found = np.array(load_scene_graphs(tmp_path / "set", "train")[0]["objects"]["bbox"])
     unit = 40 / 1024
     assert np.abs(found - corners)[1:].max() <= unit / 2 + 1e-5
     assert np.allclose(found[0, 2:] - found[0, :2], unit)
@@ -64,6 +64,36 @@ def test_generated_sets_are_recognised(tmp_path):
     assert_same_sets(load_scene_graph_splits(tmp_path / "again", keep_empty=True), splits)
     file = tmp_path / "again" / "VG-SGG-with-attri.h5"
     assert load_scene_graphs(file, "test", keep_empty=True)["image_id"][:] == splits["test"]["image_id"][:]
+
+
+GRAPH = {"boxes": [[0, 0, 20, 20]], "labels": [0], "relations": [[0, 0, 0]]}
+
+
+@pytest.mark.parametrize("splits", [["train"], ["validation"], ["test"], ["train", "test"], ["train", "validation"]])
+def test_splits_come_back(tmp_path, splits):
+    datasets = {split: dataset([row(number, **GRAPH)]) for number, split in enumerate(splits)}
+    save_scene_graphs(datasets, tmp_path / "set", "visual_genome")
+    found = load_scene_graph_splits(tmp_path / "set")
+    assert {split: rows["image_id"][:] for split, rows in found.items()} == {
+        split: [number] for number, split in enumerate(splits)
+    }
+
+
+def test_first_training_images_validate_if_asked_or_in_files_from_elsewhere(tmp_path):
+    save_scene_graphs(dataset([row(1, **GRAPH), row(2, **GRAPH)]), tmp_path / "set", "visual_genome")
+    found = load_scene_graph_splits(tmp_path / "set", num_validation_images=1)
+    assert {split: rows["image_id"][:] for split, rows in found.items()} == {"train": [2], "validation": [1]}
+    root = write_genome(tmp_path / "other", split=[0, 0, 0, 0, 2])
+    with pytest.raises(ValueError, match="left in split 'train'.*num_validation_images = 5000"):
+        load_scene_graph_splits(root)
+    assert sorted(load_scene_graph_splits(root, num_validation_images=0)) == ["test", "train"]
+
+
+@pytest.mark.parametrize("domain", ["real", "synthetic"])
+def test_generated_sets_without_validation_images(tmp_path, domain):
+    shares = {"split_shares": (0.5, 0, 0.5), "image_size": 32, "num_workers": 1}
+    root = generate_synthetic_genome(tmp_path / "set", 4, domain=domain, **shares)
+    assert sorted(load_scene_graph_splits(root, keep_empty=True)) == ["test", "train"]
 
 
 def test_png_files_become_jpeg(tmp_path):
