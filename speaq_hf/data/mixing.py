@@ -33,7 +33,8 @@ def mix_datasets(
     sources with `with_transform` go on to work on their rows, which then bring `source` and `loss_weight` along.
 
     Args:
-        sources: Datasets by name; the name goes to the column `source`. All map-style, or all streams.
+        sources: Datasets by name; the name goes to the column `source`. All map-style, or all streams, whose first row is
+            read at once.
         ratios: Share of each source among the drawn examples; they sum to 1.
         loss_weights: Weight of each source's images in the loss, finite and at least 0. None: 1 for all.
         seed: Of the drawing in mode "interleave".
@@ -124,9 +125,16 @@ def _check_sources(sources: Mapping[str, Dataset | IterableDataset], mode: str) 
     nameless = [name for name in streams if sources[name].features is None]
     if nameless:
         raise ValueError(f"streams {nameless} do not know their features; cast them to scene_graph_features(...)")
-    empty = [name for name, dataset in sources.items() if name not in streams and not len(dataset)]
+    empty = [name for name, dataset in sources.items() if _is_empty(dataset)]
     if empty:
         raise ValueError(f"sources {empty} hold no image; leave them out or check their split")
+
+
+def _is_empty(dataset: Dataset | IterableDataset) -> bool:
+    """Whether there is no row; of a stream the first is read, as interleaving would pass over a source without any."""
+    if isinstance(dataset, IterableDataset):
+        return next(iter(dataset.with_format("arrow")), None) is None
+    return not len(dataset)
 
 
 def _labelled(

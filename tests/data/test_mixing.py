@@ -131,6 +131,13 @@ def test_empty_source_and_unknown_mode():
         mix_datasets({"real": small(1), "synthetic": small(1)}, REAL_SYNTHETIC, mode="zip")
 
 
+def test_empty_streams():
+    sources = {"real": small(2).to_iterable_dataset(), "synthetic": small(2).to_iterable_dataset()}
+    sources["synthetic"] = sources["synthetic"].filter(lambda row: row["image_id"] > 5)
+    with pytest.raises(ValueError, match=r"sources \['synthetic'\] hold no image"):
+        mix_datasets(sources, REAL_SYNTHETIC, mode="interleave")
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_classes_are_renumbered_by_name(stream):
     objects, predicates = OBJECTS[::-1][:-1], PREDICATES[::-1]  # another order, and a name less
