@@ -67,9 +67,6 @@ def mix_datasets(
     else:
         probabilities = [float(ratio) for ratio in exact.values()]
         mixed = interleave_datasets(parts, probabilities, seed=seed, stopping_strategy="all_exhausted")
-    if isinstance(mixed, IterableDataset):
-        # What interleaving returns does not decode images until a format was set once.
-        return mixed.with_format("arrow").with_format(None)
     return mixed.with_transform(SourceTransform(transforms)) if transforms else mixed
 
 
@@ -147,7 +144,8 @@ def _labelled(
     if isinstance(dataset, IterableDataset):
         features = Features(dict(dataset.features) | _ADDED)
         label = partial(_label_table, values=values, features=features)
-        return dataset.with_format("arrow").map(label, batched=True, features=features).with_format(None)
+        # With features given to `map`, what follows would take images for decoded already; a cast makes it decode them.
+        return dataset.with_format("arrow").map(label, batched=True).with_format(None).cast(features)
     for name, feature in _ADDED.items():
         dataset = dataset.add_column(name, [values[name]] * len(dataset), feature=feature)
     return dataset

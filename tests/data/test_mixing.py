@@ -131,6 +131,20 @@ def test_empty_source_and_unknown_mode():
         mix_datasets({"real": small(1), "synthetic": small(1)}, REAL_SYNTHETIC, mode="zip")
 
 
+def test_functions_on_a_mixed_stream_see_images():
+    sources = {"real": small(3).to_iterable_dataset(), "synthetic": small(2, 10).to_iterable_dataset()}
+    mixed = mix_datasets(sources, REAL_SYNTHETIC, {"real": 1.0, "synthetic": 0.5}, mode="interleave")
+    widths = mixed.map(lambda row: {"width": row["image"].width, "image_id": row["image_id"]})
+    assert {row["width"] for row in widths} == {4}
+    kept = list(mixed.filter(lambda row: row["image"].height == 3 and row["source"] == "synthetic"))
+    assert {row["image_id"] for row in kept} == {10, 11} and kept[0]["image"].size == (4, 3)
+    assert {row["loss_weight"] for row in kept} == {0.5}
+    batched = mixed.map(lambda rows: {"size": [image.size for image in rows["image"]]}, batched=True)
+    assert next(iter(batched))["size"] == (4, 3)
+    assert next(iter(mixed.shuffle(seed=0, buffer_size=3).take(2)))["image"].size == (4, 3)
+    assert mixed.features["loss_weight"].dtype == "float32" and object_names(mixed) == OBJECTS
+
+
 def test_empty_streams():
     sources = {"real": small(2).to_iterable_dataset(), "synthetic": small(2).to_iterable_dataset()}
     sources["synthetic"] = sources["synthetic"].filter(lambda row: row["image_id"] > 5)
