@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 from datasets import Dataset, Features, IterableDataset, Value, concatenate_datasets, interleave_datasets
 
@@ -16,6 +16,7 @@ from .vocabulary import share_vocabulary
 
 
 _ADDED = {"source": Value("string"), "loss_weight": Value("float32")}
+_LARGEST_WEIGHT = float(np.finfo(np.float32).max)  # what is larger becomes infinite in its column
 
 Rows = dict[str, list[Any]]
 
@@ -36,7 +37,7 @@ def mix_datasets(
         sources: Datasets by name; the name goes to the column `source`. All map-style, or all streams, whose first row is
             read at once.
         ratios: Share of each source among the drawn examples; they sum to 1.
-        loss_weights: Weight of each source's images in the loss, finite and at least 0. None: 1 for all.
+        loss_weights: Weight of each source's images in the loss, finite in float32 and at least 0. None: 1 for all.
         seed: Of the drawing in mode "interleave".
         mode: "batch": the sources' rows one after the other; `RatioBatchSampler` then draws every batch in the exact
             ratio. "interleave": rows in a fixed random order that has the ratio in expectation, until every row of every
@@ -108,9 +109,9 @@ def _transforms(sources: Mapping[str, Dataset | IterableDataset]) -> dict[str, C
 def _check_loss_weights(loss_weights: Mapping[str, float], names: list[str]) -> None:
     if set(loss_weights) != set(names):
         raise ValueError(f"loss_weights must name the sources {names}, got {sorted(loss_weights)}")
-    bad = {name: weight for name, weight in loss_weights.items() if not (math.isfinite(weight) and weight >= 0)}
+    bad = {name: weight for name, weight in loss_weights.items() if not 0 <= weight <= _LARGEST_WEIGHT}
     if bad:
-        raise ValueError(f"loss weights must be finite and at least 0, got {bad}")
+        raise ValueError(f"loss weights must be finite and at least 0, and are float32, got {bad}")
 
 
 def _check_sources(sources: Mapping[str, Dataset | IterableDataset], mode: str) -> None:

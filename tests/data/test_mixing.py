@@ -111,7 +111,7 @@ def test_impossible_ratios(ratios, message):
         RatioBatchSampler(names(real=5, synthetic=5), ratios, batch_size=10)
 
 
-@pytest.mark.parametrize("weight", [-0.5, float("nan"), float("inf")])
+@pytest.mark.parametrize("weight", [-0.5, float("nan"), float("inf"), 3.5e38])
 def test_impossible_loss_weights(weight):
     with pytest.raises(ValueError, match="loss weights must be finite and at least 0.*synthetic"):
         mix_datasets({"real": small(1), "synthetic": small(1)}, REAL_SYNTHETIC, {"real": 1.0, "synthetic": weight})
