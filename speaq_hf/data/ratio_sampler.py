@@ -12,6 +12,9 @@ import numpy as np
 from torch.utils.data import Sampler
 
 
+_PRECISION = 10**6  # ratios are fractions with at most this denominator
+
+
 class RatioBatchSampler(Sampler[list[int]]):
     """Batches of row indices that hold the sources in exact ratios.
 
@@ -26,7 +29,7 @@ class RatioBatchSampler(Sampler[list[int]]):
 
     Args:
         sources: Source name of each row of the dataset, its column `source`.
-        ratios: Share of each source; they sum to 1.
+        ratios: Share of each source, at least one in a million; they sum to 1.
         batch_size: Examples per batch, enough for one of each source.
         seed: Of all shuffling.
         epoch_length: "longest": an epoch lasts until the source that takes longest was used up, smaller ones repeat.
@@ -153,16 +156,18 @@ def exact_ratios(ratios: Mapping[str, float], names: list[str]) -> dict[str, Fra
         names: The sources.
 
     Raises:
-        ValueError: Other sources are named, a ratio is not above 0, or they do not sum to 1.
+        ValueError: Other sources are named, a ratio is below one in a million, or they do not sum to 1.
     """
     if set(ratios) != set(names):
         raise ValueError(f"ratios must name the sources {sorted(names)}, got {sorted(ratios)}")
-    bad = {name: ratio for name, ratio in ratios.items() if not (math.isfinite(ratio) and ratio > 0)}
+    bad = {name: ratio for name, ratio in ratios.items() if not (math.isfinite(ratio) and ratio >= 1 / _PRECISION)}
     if bad:
-        raise ValueError(f"every ratio must be finite and greater than 0, got {bad}; leave such a source out")
+        raise ValueError(
+            f"every ratio must be finite and at least one in {_PRECISION}, got {bad}; leave such a source out"
+        )
     if abs(math.fsum(ratios.values()) - 1) > 1e-6:
         raise ValueError(f"ratios must sum to 1, got {dict(ratios)} with sum {math.fsum(ratios.values())}")
-    fractions = {name: Fraction(ratios[name]).limit_denominator(10**6) for name in names}
+    fractions = {name: Fraction(ratios[name]).limit_denominator(_PRECISION) for name in names}
     total = sum(fractions.values())
     return {name: fraction / total for name, fraction in fractions.items()}
 

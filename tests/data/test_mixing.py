@@ -99,14 +99,17 @@ def test_sources_of_one_row():
     [
         ({"real": 0.7, "synthetic": 0.2}, "sum to 1, got .*0.8999|sum to 1, got .*0.9"),
         ({"real": 0.7}, r"must name the sources \['real', 'synthetic'\]"),
-        ({"real": 1.2, "synthetic": -0.2}, "greater than 0, got {'synthetic': -0.2}"),
-        ({"real": 1.0, "synthetic": 0.0}, "greater than 0.*leave such a source out"),
+        ({"real": 1.2, "synthetic": -0.2}, "at least one in 1000000, got {'synthetic': -0.2}"),
+        ({"real": 1.0, "synthetic": 0.0}, "at least one in 1000000.*leave such a source out"),
+        ({"real": 1 - 1e-9, "synthetic": 1e-9}, "at least one in 1000000, got {'synthetic': 1e-09}"),
         ({"real": float("nan"), "synthetic": 0.3}, "finite"),
     ],
 )
 def test_impossible_ratios(ratios, message):
     with pytest.raises(ValueError, match=message):
         mix_datasets({"real": small(1), "synthetic": small(1)}, ratios)
+    with pytest.raises(ValueError, match=message):
+        mix_datasets({"real": small(1), "synthetic": small(1)}, ratios, mode="interleave")
     with pytest.raises(ValueError, match=message):
         RatioBatchSampler(names(real=5, synthetic=5), ratios, batch_size=10)
 
