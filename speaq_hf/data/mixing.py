@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -12,13 +12,12 @@ import pyarrow as pa
 from datasets import Dataset, Features, IterableDataset, Value, concatenate_datasets, interleave_datasets
 
 from .ratio_sampler import exact_ratios
+from .source_transform import SourceTransform, source_transforms
 from .vocabulary import share_vocabulary
 
 
 _ADDED = {"source": Value("string"), "loss_weight": Value("float32")}
 _LARGEST_WEIGHT = float(np.finfo(np.float32).max)  # what is larger becomes infinite in its column
-
-Rows = dict[str, list[Any]]
 
 
 def mix_datasets(
@@ -48,7 +47,8 @@ def mix_datasets(
 
     Raises:
         ValueError: A source is empty or has classes that the first lacks, ratios do not sum to 1, a weight is negative or
-            not finite, only some sources are streams or have a transform, or streams are mixed in mode "batch".
+            not finite, only some sources are streams or have a transform, a transform is for some columns only or a
+                mixture's, or streams are mixed in mode "batch".
     """
     if mode not in ("batch", "interleave"):
         raise ValueError(f"mode must be 'batch' or 'interleave', got {mode!r}")
@@ -57,7 +57,7 @@ def mix_datasets(
     exact = exact_ratios(ratios, names)
     _check_loss_weights(loss_weights, names)
     _check_sources(sources, mode)
-    transforms = _transforms(sources)
+    transforms = source_transforms(sources)
     shared = set.intersection(*(set(dataset.column_names) for dataset in sources.values()))
     parts = [
         _labelled(dataset, shared, name, float(loss_weights[name]))
@@ -69,41 +69,6 @@ def mix_datasets(
         probabilities = [float(ratio) for ratio in exact.values()]
         mixed = interleave_datasets(parts, probabilities, seed=seed, stopping_strategy="all_exhausted")
     return mixed.with_transform(SourceTransform(transforms)) if transforms else mixed
-
-
-class SourceTransform:
-    """Applies to each row the transform of its source.
-
-    Args:
-        transforms: Callables from columns to columns by source, as `Dataset.with_transform` takes them.
-    """
-
-    def __init__(self, transforms: Mapping[str, Callable[[Rows], Rows]]) -> None:
-        self.transforms = dict(transforms)
-
-    def __call__(self, batch: Rows) -> Rows:
-        """Transforms B rows given as columns, one of them `source`; the rows keep their order."""
-        rows: list[dict[str, Any]] = [{} for _ in batch["source"]]
-        for source in dict.fromkeys(batch["source"]):
-            indices = [index for index, name in enumerate(batch["source"]) if name == source]
-            part = self.transforms[source]({name: [values[i] for i in indices] for name, values in batch.items()})
-            for place, index in enumerate(indices):
-                rows[index] = {name: values[place] for name, values in part.items()}
-        return {name: [row[name] for row in rows] for name in rows[0]}
-
-
-def _transforms(sources: Mapping[str, Dataset | IterableDataset]) -> dict[str, Callable[[Rows], Rows]]:
-    """The transform set on each source, none if no source has one. Streams are transformed by `map`, which needs no care."""
-    formats = {name: dataset.format for name, dataset in sources.items() if isinstance(dataset, Dataset)}
-    found = {
-        name: format["format_kwargs"]["transform"] for name, format in formats.items() if format["type"] == "custom"
-    }
-    if found and len(found) < len(sources):
-        without = sorted(set(sources) - set(found))
-        raise ValueError(
-            f"sources {sorted(found)} have a transform, {without} have none; set one on every source, or on the result"
-        )
-    return found
 
 
 def _check_loss_weights(loss_weights: Mapping[str, float], names: list[str]) -> None:

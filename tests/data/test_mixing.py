@@ -64,6 +64,46 @@ def test_transforms_go_on_to_work_on_their_rows(mode):
         mix_datasets({"real": sources["real"], "synthetic": small(1)}, REAL_SYNTHETIC)
 
 
+def transformed(real, synthetic, count=2):
+    """A mixture of `count` rows of each source with the given transforms."""
+    sources = {"real": small(count).with_transform(real), "synthetic": small(count, 10).with_transform(synthetic)}
+    return mix_datasets(sources, REAL_SYNTHETIC)
+
+
+def ids(rows):
+    return {"id": rows["image_id"]}
+
+
+def test_no_row_of_a_transformed_mixture():
+    assert transformed(ids, ids)[[]] == {"id": []}
+
+
+def test_transforms_that_do_not_fit_together():
+    def halved(rows):
+        return {"id": rows["image_id"][::2]}
+
+    with pytest.raises(
+        ValueError, match="source 'synthetic' gave 1 values of 'id' for 2 rows; .*filter before mixing"
+    ):
+        transformed(ids, halved)[:]
+    with pytest.raises(ValueError, match=r"same columns, got \['id'\] for 'real' and \['other'\] for 'synthetic'"):
+        transformed(ids, lambda rows: {"other": rows["image_id"]})[:]
+    with pytest.raises(TypeError, match="source 'real' must return a dict of columns, got list"):
+        transformed(lambda rows: rows["image_id"], ids)[:]
+
+
+def test_transforms_that_cannot_be_mixed():
+    with pytest.raises(
+        ValueError, match=r"source 'mixed' is a mixture .* \['real', 'synthetic'\]; mix all sources at once"
+    ):
+        mix_datasets(
+            {"mixed": transformed(ids, ids), "other": small(1).with_transform(ids)}, {"mixed": 0.5, "other": 0.5}
+        )
+    real = small(2).with_transform(ids, columns=["image_id"])
+    with pytest.raises(ValueError, match=r"'real' is for the columns \['image_id'\] only"):
+        mix_datasets({"real": real, "synthetic": small(2).with_transform(ids)}, REAL_SYNTHETIC)
+
+
 def test_streams_are_interleaved():
     sources = {"real": small(200).to_iterable_dataset(), "synthetic": small(40, 1000).to_iterable_dataset()}
     mixed = mix_datasets(sources, REAL_SYNTHETIC, {"real": 1.0, "synthetic": 0.5}, seed=3, mode="interleave")
