@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, Features, IterableDataset, Value, concatenate_datasets, interleave_datasets
 
+from .common_features import with_common_features
 from .ratio_sampler import exact_ratios
 from .source_transform import SourceTransform, source_transforms
 from .vocabulary import share_vocabulary
@@ -58,11 +59,9 @@ def mix_datasets(
     _check_loss_weights(loss_weights, names)
     _check_sources(sources, mode)
     transforms = source_transforms(sources)
-    shared = set.intersection(*(set(dataset.column_names) for dataset in sources.values()))
-    parts = [
-        _labelled(dataset, shared, name, float(loss_weights[name]))
-        for name, dataset in share_vocabulary(sources).items()
-    ]
+    shared = set.intersection(*(set(dataset.column_names) for dataset in sources.values())) - _ADDED.keys()
+    common = with_common_features(share_vocabulary(sources), shared)
+    parts = [_labelled(dataset, shared, name, float(loss_weights[name])) for name, dataset in common.items()]
     if mode == "batch":
         mixed = concatenate_datasets(parts)
     else:
@@ -104,7 +103,7 @@ def _labelled(
     dataset: Dataset | IterableDataset, columns: set[str], source: str, loss_weight: float
 ) -> Dataset | IterableDataset:
     """The given columns of `dataset`, with `source` and `loss_weight` set to constants."""
-    kept = [name for name in dataset.column_names if name in columns - _ADDED.keys()]
+    kept = [name for name in dataset.column_names if name in columns]
     dataset = dataset.with_format(None).select_columns(kept)
     values = {"source": source, "loss_weight": loss_weight}
     if isinstance(dataset, IterableDataset):

@@ -1,9 +1,10 @@
 from collections import Counter
 
 import pytest
+from datasets import Features, Image, List, Value
 from torch.utils.data import DataLoader
 
-from speaq_hf.data import RatioBatchSampler, mix_datasets, object_names, predicate_names
+from speaq_hf.data import RatioBatchSampler, mix_datasets, object_names, predicate_names, scene_graph_features
 from tests.data.factories import OBJECTS, PREDICATES, dataset, row
 
 
@@ -34,7 +35,8 @@ def test_mixture_holds_every_row_with_source_and_weight():
 
 def test_weights_default_to_one_and_old_columns_are_replaced():
     labelled = small(2).add_column("source", ["old"] * 2).add_column("loss_weight", [9.0] * 2)
-    mixed = mix_datasets({"real": labelled, "synthetic": small(1)}, REAL_SYNTHETIC)
+    other = small(1).add_column("source", [3])
+    mixed = mix_datasets({"real": labelled, "synthetic": other}, REAL_SYNTHETIC)
     assert mixed["source"][:] == names(real=2, synthetic=1)
     assert mixed["loss_weight"][:] == [1.0] * 3
 
@@ -62,6 +64,31 @@ def test_transforms_go_on_to_work_on_their_rows(mode):
     assert all((row["mark"], row["weight"]) == (("s", 0.5) if row["id"] >= 10 else ("r", 1.0)) for row in rows)
     with pytest.raises(ValueError, match=r"sources \['real'\] have a transform, \['synthetic'\] have none"):
         mix_datasets({"real": sources["real"], "synthetic": small(1)}, REAL_SYNTHETIC)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_columns_of_other_types_are_cast(stream):
+    other = small(2, 10)
+    types = other.features | {"width": Value("int64"), "image": Image(decode=False)}
+    types["objects"] = types["objects"] | {"bbox": List(List(Value("float64")))}
+    sources = {"real": other.cast(Features(types)), "synthetic": small(3)}
+    if stream:
+        sources = {name: source.to_iterable_dataset() for name, source in sources.items()}
+    mixed = mix_datasets(sources, REAL_SYNTHETIC, mode="interleave" if stream else "batch")
+    expected = scene_graph_features(OBJECTS, PREDICATES)
+    assert {name: mixed.features[name] for name in expected} == expected
+    rows = list(mixed)
+    assert {row["image_id"] for row in rows} == {0, 1, 2, 10, 11}
+    assert {row["width"] for row in rows} == {4} and all(row["image"].size == (4, 3) for row in rows)
+
+
+def test_columns_that_cannot_be_cast():
+    wide = small(1).map(lambda _: {"width": 2**40}, features=Features(small(1).features | {"width": Value("int64")}))
+    with pytest.raises(ValueError, match="'width' of source 'synthetic' is Value.'int64'.*not fit Value.'int32'"):
+        mix_datasets({"real": small(1), "synthetic": wide}, REAL_SYNTHETIC)
+    sources = {"real": small(1).add_column("note", ["x"]), "synthetic": small(1).add_column("note", [1])}
+    with pytest.raises(ValueError, match="column 'note' has other types in other sources: {'real': Value.'string'"):
+        mix_datasets(sources, REAL_SYNTHETIC)
 
 
 def transformed(real, synthetic, count=2):
