@@ -12,7 +12,7 @@ import pyarrow as pa
 from datasets import Dataset, Features, IterableDataset, Value, concatenate_datasets, interleave_datasets
 
 from .common_features import with_common_features
-from .ratio_sampler import exact_ratios
+from .ratio_sampler import check_numbers, exact_ratios
 from .source_transform import SourceTransform, source_transforms
 from .vocabulary import share_vocabulary
 
@@ -47,12 +47,14 @@ def mix_datasets(
         The joined dataset, with the columns that all sources have.
 
     Raises:
+        TypeError: A source is no dataset, a name no text, or a ratio or weight no number.
         ValueError: A source is empty or has classes that the first lacks, ratios do not sum to 1, a weight is negative or
             not finite, only some sources are streams or have a transform, a transform is for some columns only or a
                 mixture's, or streams are mixed in mode "batch".
     """
     if mode not in ("batch", "interleave"):
         raise ValueError(f"mode must be 'batch' or 'interleave', got {mode!r}")
+    _check_types(sources)
     names = list(sources)
     loss_weights = dict.fromkeys(names, 1.0) if loss_weights is None else loss_weights
     exact = exact_ratios(ratios, names)
@@ -70,9 +72,23 @@ def mix_datasets(
     return mixed.with_transform(SourceTransform(transforms)) if transforms else mixed
 
 
+def _check_types(sources: Mapping[str, Dataset | IterableDataset]) -> None:
+    for name, dataset in sources.items():
+        if not isinstance(name, str):
+            raise TypeError(f"the names of sources must be texts, got {name!r}")
+        if isinstance(dataset, Mapping):
+            raise TypeError(f"source '{name}' must be one dataset, got the splits {list(dataset)}; choose one of them")
+        if not isinstance(dataset, (Dataset, IterableDataset)):
+            raise TypeError(
+                f"source '{name}' must be a Dataset or IterableDataset of the library datasets, got "
+                f"{type(dataset).__name__}"
+            )
+
+
 def _check_loss_weights(loss_weights: Mapping[str, float], names: list[str]) -> None:
     if set(loss_weights) != set(names):
         raise ValueError(f"loss_weights must name the sources {names}, got {sorted(loss_weights)}")
+    check_numbers(loss_weights, "loss weights")
     bad = {name: weight for name, weight in loss_weights.items() if not 0 <= weight <= _LARGEST_WEIGHT}
     if bad:
         raise ValueError(f"loss weights must be finite and at least 0, and are float32, got {bad}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from numbers import Integral, Real
 from typing import Literal
 
 import numpy as np
@@ -37,6 +38,7 @@ class RatioBatchSampler(Sampler[list[int]]):
             so many batches.
 
     Raises:
+        TypeError: `batch_size` is no integer, or a ratio no number.
         ValueError: Ratios do not sum to 1 or do not name the sources, the batch is too small for some source, or
             `epoch_length` is none of the above.
     """
@@ -52,7 +54,7 @@ class RatioBatchSampler(Sampler[list[int]]):
         names, source_of_row = np.unique(np.asarray(list(sources), dtype=str), return_inverse=True)
         exact = exact_ratios(ratios, names.tolist())
         _check_batch_size(batch_size, exact)
-        self.batch_size = batch_size
+        self.batch_size = batch_size = int(batch_size)  # of NumPy's integers no fraction can be made
         self.drop_last = True
         self.seed = seed
         self.epoch = 0
@@ -156,10 +158,12 @@ def exact_ratios(ratios: Mapping[str, float], names: list[str]) -> dict[str, Fra
         names: The sources.
 
     Raises:
+        TypeError: A ratio is no number.
         ValueError: Other sources are named, a ratio is below one in a million, or they do not sum to 1.
     """
     if set(ratios) != set(names):
         raise ValueError(f"ratios must name the sources {sorted(names)}, got {sorted(ratios)}")
+    check_numbers(ratios, "ratios")
     bad = {name: ratio for name, ratio in ratios.items() if not (math.isfinite(ratio) and ratio >= 1 / _PRECISION)}
     if bad:
         raise ValueError(
@@ -172,16 +176,25 @@ def exact_ratios(ratios: Mapping[str, float], names: list[str]) -> dict[str, Fra
     return {name: fraction / total for name, fraction in fractions.items()}
 
 
+def check_numbers(values: Mapping[str, float], what: str) -> None:
+    """Makes sure that the values by source are numbers; a TypeError says which are not."""
+    bad = {name: value for name, value in values.items() if not isinstance(value, Real)}
+    if bad:
+        raise TypeError(f"{what} must be numbers, got {bad}")
+
+
 def _num_batches(epoch_length: Literal["longest", "shortest"] | int, passes: Sequence[int]) -> int:
     """Batches of an epoch, when one pass through each source takes `passes` batches."""
-    if epoch_length in ("longest", "shortest"):
+    if isinstance(epoch_length, str) and epoch_length in ("longest", "shortest"):
         return max(1, max(passes) if epoch_length == "longest" else min(passes))
-    if isinstance(epoch_length, bool) or not isinstance(epoch_length, int) or epoch_length < 1:
+    if isinstance(epoch_length, bool) or not isinstance(epoch_length, Integral) or epoch_length < 1:
         raise ValueError(f"epoch_length must be 'longest', 'shortest' or a number of batches, got {epoch_length!r}")
-    return epoch_length
+    return int(epoch_length)
 
 
 def _check_batch_size(batch_size: int, ratios: Mapping[str, Fraction]) -> None:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral):
+        raise TypeError(f"batch_size must be a whole number, got {batch_size!r}")
     smallest = min(ratios, key=ratios.get)
     if batch_size * ratios[smallest] < 1:
         raise ValueError(

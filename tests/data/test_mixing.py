@@ -1,7 +1,7 @@
 from collections import Counter
 
 import pytest
-from datasets import Features, Image, List, Value
+from datasets import DatasetDict, Features, Image, List, Value
 from torch.utils.data import DataLoader
 
 from speaq_hf.data import RatioBatchSampler, mix_datasets, object_names, predicate_names, scene_graph_features
@@ -187,6 +187,27 @@ def test_impossible_loss_weights(weight):
         mix_datasets({"real": small(1), "synthetic": small(1)}, REAL_SYNTHETIC, {"real": 1.0, "synthetic": weight})
     with pytest.raises(ValueError, match="loss_weights must name the sources"):
         mix_datasets({"real": small(1), "synthetic": small(1)}, REAL_SYNTHETIC, {"real": 1.0})
+
+
+@pytest.mark.parametrize("number", ["0.7", None, [0.7]])
+def test_ratios_and_weights_that_are_no_numbers(number):
+    sources = {"real": small(1), "synthetic": small(1)}
+    with pytest.raises(TypeError, match="ratios must be numbers, got {'real':"):
+        mix_datasets(sources, {"real": number, "synthetic": 0.3})
+    with pytest.raises(TypeError, match="ratios must be numbers, got {'real':"):
+        RatioBatchSampler(names(real=5, synthetic=5), {"real": number, "synthetic": 0.3}, batch_size=10)
+    with pytest.raises(TypeError, match="loss weights must be numbers, got {'real':"):
+        mix_datasets(sources, REAL_SYNTHETIC, {"real": number, "synthetic": 1})
+
+
+def test_sources_that_are_no_datasets():
+    with pytest.raises(TypeError, match=r"source 'real' must be one dataset, got the splits \['train'\]; choose one"):
+        mix_datasets({"real": DatasetDict(train=small(1)), "synthetic": small(1)}, REAL_SYNTHETIC)
+    for wrong, name in (([], "list"), (None, "NoneType")):
+        with pytest.raises(TypeError, match=f"source 'synthetic' must be a Dataset or IterableDataset .*, got {name}"):
+            mix_datasets({"real": small(1), "synthetic": wrong}, REAL_SYNTHETIC)
+    with pytest.raises(TypeError, match="names of sources must be texts, got 0"):
+        mix_datasets({0: small(1), "synthetic": small(1)}, {0: 0.5, "synthetic": 0.5})
 
 
 def test_loss_weight_zero_is_allowed():

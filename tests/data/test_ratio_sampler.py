@@ -119,7 +119,8 @@ def test_length_of_an_epoch():
     times = [drawn[index] for index in range(1000, 1030)]
     assert max(times) - min(times) <= 1 and sum(times) == 1000 // 7 * 3
     assert len(sampler(17)) == 17
-    for wrong in (0, -3, 2.5, True, "long"):
+    assert len(sampler(np.int64(5))) == 5
+    for wrong in (0, -3, 2.5, True, "long", None, [1]):
         with pytest.raises(ValueError, match="epoch_length must be 'longest', 'shortest' or a number of batches"):
             sampler(wrong)
 
@@ -132,6 +133,14 @@ def test_sources_smaller_than_their_share_of_a_batch_repeat():
 def test_batch_too_small():
     with pytest.raises(ValueError, match="a batch of 3 holds 0.9 examples of 'synthetic'.*batch_size >= 4"):
         RatioBatchSampler(names(real=9, synthetic=9), REAL_SYNTHETIC, batch_size=3)
+
+
+def test_types_of_the_batch_size():
+    for wrong in (20.0, None, "20", True):
+        with pytest.raises(TypeError, match="batch_size must be a whole number, got"):
+            RatioBatchSampler(names(real=9, synthetic=9), REAL_SYNTHETIC, batch_size=wrong)
+    sampler = RatioBatchSampler(names(real=9, synthetic=9), REAL_SYNTHETIC, batch_size=np.int32(10))
+    assert len(next(iter(sampler))) == 10
 
 
 def test_float_ratios_are_exact():
