@@ -107,6 +107,8 @@ def _read_line(file: Path, number: int, line: str) -> dict[str, Any]:
         raise ValueError(f"{file}, line {number}: expected a JSON object, got {line[:60]!r} ({error})") from error
     if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
         raise ValueError(f"{file}, line {number}: expected an object with a whole number 'step', got {line[:60]!r}")
+    if not isinstance(entry.get("type"), str):
+        raise ValueError(f"{file}, line {number}: expected an object with a text 'type', got {line[:60]!r}")
     return entry
 
 

@@ -58,6 +58,10 @@ def test_damaged_logs_are_named(tmp_path):
     (tmp_path / "log.jsonl").write_text("[1]\n")
     with pytest.raises(ValueError, match="line 1: expected an object with a whole number 'step'"):
         read_log(tmp_path)
+    for type in (["train"], None, 3):
+        (tmp_path / "log.jsonl").write_text(json.dumps({"step": 1, "type": type}) + "\n")
+        with pytest.raises(ValueError, match="line 1: expected an object with a text 'type'"):
+            read_log(tmp_path)
     (tmp_path / "log.jsonl").write_text("")
     with pytest.raises(ValueError, match="no training step yet"):
         read_log(tmp_path)

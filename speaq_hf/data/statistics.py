@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 
 from .visual_genome import object_names, predicate_names
 
@@ -91,8 +91,10 @@ def predicate_statistics(dataset: Dataset) -> PredicateStatistics:
         The counts.
 
     Raises:
+        TypeError: It is a stream, or no dataset.
         ValueError: The dataset's features hold no vocabularies.
     """
+    _check_map_style(dataset)
     num_predicates, num_objects = len(predicate_names(dataset)), len(object_names(dataset))
     table = dataset.select_columns(["objects", "relations"]).with_format("arrow")[:]
     triplets = _triplets(table)
@@ -110,8 +112,10 @@ def object_counts(dataset: Dataset) -> np.ndarray:
     """How often each object class is annotated, (C,) int64, in a scene graph dataset.
 
     Raises:
+        TypeError: It is a stream, or no dataset.
         ValueError: The dataset's features hold no vocabulary.
     """
+    _check_map_style(dataset)
     num_objects = len(object_names(dataset))
     objects = dataset.select_columns("objects").with_format("arrow")[:]["objects"].combine_chunks()
     labels = np.asarray(pc.list_flatten(pc.struct_field(objects, "category")))
@@ -124,6 +128,14 @@ def zero_shot_triplets(train: PredicateStatistics, test: PredicateStatistics) ->
     shape = np.maximum(triplets.max(axis=0, initial=0), known.max(axis=0, initial=0)) + 1
     codes, known_codes = (np.ravel_multi_index(tuple(rows.T), shape) for rows in (triplets, known))
     return triplets[~np.isin(codes, known_codes)]
+
+
+def _check_map_style(dataset: Dataset) -> None:
+    if not isinstance(dataset, Dataset):
+        hint = (
+            "count the same set loaded without streaming" if isinstance(dataset, IterableDataset) else "pass one split"
+        )
+        raise TypeError(f"expected a Dataset, whose rows are counted at once, got {type(dataset).__name__}; {hint}")
 
 
 def _triplets(table: pa.Table) -> np.ndarray:

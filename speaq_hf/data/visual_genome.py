@@ -464,7 +464,7 @@ class _SceneGraphs:
 
 def _split_flag(split: str) -> int:
     flags = {"train": TRAIN_FLAG, "val": VALIDATION_FLAG, "validation": VALIDATION_FLAG, "test": TEST_FLAG}
-    if split not in flags:
+    if not isinstance(split, str) or split not in flags:
         raise ValueError(f"split must be one of {list(flags)}, got {split!r}")
     return flags[split]
 

@@ -13,7 +13,13 @@ from hypothesis import given
 from typer.testing import CliRunner
 
 from speaq_hf.cli import app
-from speaq_hf.data import load_scene_graph_splits, load_scene_graphs, object_names, save_scene_graphs
+from speaq_hf.data import (
+    load_scene_graph_splits,
+    load_scene_graphs,
+    load_visual_genome,
+    object_names,
+    save_scene_graphs,
+)
 from speaq_hf.data.scene_graph_files import WRITTEN_FORMATS, recognise_format
 from tests.data.factories import OBJECTS, PREDICATES, dataset, row, write_genome
 from tests.data.formats.graphs import FEW, SOME, assert_same_sets, scene_graph_sets
@@ -216,6 +222,14 @@ class TestRecognition:
             load_scene_graphs(root, "test", format="voc")
         with pytest.raises(ValueError, match="visual_genome has no option folder; its options are .*'images'"):
             load_scene_graphs(root, "test", folder="images")
+
+    def test_splits_that_are_no_names(self, tmp_path):
+        root = write_genome(tmp_path / "set")
+        for split in (5, ["train"], ""):
+            with pytest.raises(ValueError, match="split: the name of a split is made of letters.*got"):
+                load_scene_graphs(root, split)
+            with pytest.raises(ValueError, match="split must be one of"):
+                load_visual_genome(root, split)
 
     def test_names_of_repositories(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from datasets import concatenate_datasets
+from datasets import DatasetDict, concatenate_datasets
 
-from speaq_hf.data import TripletCounts, load_visual_genome, predicate_statistics, zero_shot_triplets
+from speaq_hf.data import TripletCounts, load_visual_genome, object_counts, predicate_statistics, zero_shot_triplets
 from tests.data.factories import dataset, row
 from tests.helpers import REFERENCE
 
@@ -95,6 +95,16 @@ def test_classes_outside_the_vocabulary():
     beyond = rows.map(lambda _: {"relations": [[0, 1, 7]]}, features=rows.features)
     with pytest.raises(ValueError, match="exceed its vocabularies of 3 objects and 2 predicates"):
         predicate_statistics(beyond)
+
+
+@pytest.mark.parametrize("count", [predicate_statistics, object_counts])
+def test_what_cannot_be_counted(count):
+    with pytest.raises(
+        TypeError, match="expected a Dataset, .* got IterableDataset; count the same set loaded without"
+    ):
+        count(dataset([row()]).to_iterable_dataset())
+    with pytest.raises(TypeError, match="got DatasetDict; pass one split"):
+        count(DatasetDict(train=dataset([row()])))
 
 
 def test_triplet_counts_add_weights():

@@ -272,7 +272,7 @@ def _with_relations_file(content: Any, file: Path, named: str | None) -> dict:
 def _from_openpsg(content: dict, where: str) -> dict:
     """The same as a COCO file whose images have relations and splits."""
     names = [*field(content, "thing_classes", list, where), *field(content, "stuff_classes", list, where)]
-    test = set(map(str, content.get("test_image_ids", ())))
+    test = set(map(str, field(content, "test_image_ids", list, where) if "test_image_ids" in content else ()))
     images, annotations = [], []
     for row, entry in enumerate(field(content, "data", list, where)):
         place = f"{where}, 'data'[{row}]"

@@ -131,7 +131,7 @@ def split_name(name: str, where: str = "split") -> str:
     Raises:
         ValueError: It is not made of letters, digits and underscores.
     """
-    if not re.fullmatch(r"\w+", name):
+    if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
         raise ValueError(f"{where}: the name of a split is made of letters, digits and underscores, got {name!r}")
     return "validation" if name in ("val", "valid") else name
 

@@ -97,6 +97,9 @@ def test_openpsg(tmp_path):
     splits = load_scene_graph_splits(tmp_path)
     assert {split: rows["image_id"][:] for split, rows in splits.items()} == {"train": [107902], "test": [8]}
     check_first(splits["train"])
+    file = write(tmp_path, content | {"test_image_ids": None}, "psg.json")
+    with pytest.raises(ValueError, match="psg.json: expected the field 'test_image_ids' to be a list, got None"):
+        load_scene_graphs(file)
 
 
 def test_splits_of_files_and_of_images(tmp_path):
