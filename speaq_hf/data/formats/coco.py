@@ -36,6 +36,7 @@ from .image_files import ImageFinder, encoded_images, write_image
 from .json_fields import (
     corners,
     field,
+    file_name_field,
     image_id_field,
     integer_image_id,
     listed_files,
@@ -175,7 +176,7 @@ def _image_folders(file: Path, split: str, images: str | None) -> list[Path]:
 
 
 def _row(entry: dict, graph: _Graph, finder: ImageFinder, where: str) -> GraphRow:
-    path = finder.path(field(entry, "file_name", str, where), where)
+    path = finder.path(file_name_field(entry, where, "the folder of the images, which the option images names"), where)
     boxes = corners(number_rows(graph.boxes, 4, float, f"{where}, 'bbox' of its annotations"))
     relations = number_rows(graph.relations, 3, int, f"{where}, its relations")
     size = size_fields(entry, path, where)

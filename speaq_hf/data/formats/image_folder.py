@@ -36,6 +36,7 @@ from .json_fields import (
     class_names,
     corners,
     field,
+    file_name_field,
     image_id_field,
     integer_image_id,
     number_rows,
@@ -183,7 +184,7 @@ def _sorted_names(values: Iterable, key: str, lines: list[_Line]) -> list[str]:
 
 def _row(line: _Line, indices: _Indices, bbox_format: str, finder: ImageFinder) -> GraphRow:
     where, entry = line.where, line.entry
-    path = finder.path(_inside(field(entry, "file_name", str, where), where), where)
+    path = finder.path(file_name_field(entry, where, f"the folder of the {METADATA}"), where)
     boxes = number_rows(field(entry["objects"], "bbox", list, f"{where}, 'objects'"), 4, float, f"{where}, 'bbox'")
     labels = [_index(value, indices.objects, f"{where}, 'category'") for value in line.categories]
     if len(labels) != len(boxes):
@@ -197,14 +198,6 @@ def _row(line: _Line, indices: _Indices, bbox_format: str, finder: ImageFinder) 
         labels,
         _relation_rows(line, indices),
     )
-
-
-def _inside(name: str, where: str) -> str:
-    """A relative path that does not leave the folder, as `datasets` demands: such folders are downloaded and shared."""
-    normal = os.path.normpath(name)
-    if os.path.isabs(normal) or normal.split(os.sep)[0] == "..":
-        raise ValueError(f"{where}: 'file_name' must lie below the folder of the {METADATA}, got {name!r}")
-    return normal
 
 
 def _line_image_id(entry: dict, where: str) -> int:

@@ -56,6 +56,24 @@ def image_id_field(entry: Any, name: str, where: str) -> int | str:
     return field(entry, name, str if is_text else int, where)
 
 
+def file_name_field(entry: dict, where: str, folder: str) -> str:
+    """The field `file_name`, a relative path that does not leave its folder: annotations are downloaded and shared.
+
+    Args:
+        entry: What describes an image.
+        where: For messages.
+        folder: What the path is relative to, in words.
+
+    Raises:
+        ValueError: It is no text, or leads elsewhere.
+    """
+    name = field(entry, "file_name", str, where)
+    normal = os.path.normpath(name)
+    if os.path.isabs(normal) or normal.split(os.sep)[0] == "..":
+        raise ValueError(f"{where}: 'file_name' must lie below {folder}, got {name!r}")
+    return normal
+
+
 def size_fields(entry: dict, path: str, where: str) -> tuple[int, int]:
     """The fields `width` and `height`; without them the size of the image file at `path`.
 

@@ -131,6 +131,19 @@ def test_folders_of_images(tmp_path):
     check_first(load_scene_graphs(file, images=str(tmp_path / "else" / "pictures")))
 
 
+@pytest.mark.parametrize("name", ["../a.jpg", "x/../../a.jpg", "../../../etc/passwd", "/etc/passwd", "{folder}/a.jpg"])
+def test_images_elsewhere_are_refused(tmp_path, name):
+    name = name.format(folder=tmp_path / "set")
+    file = write(tmp_path / "set", edited(images=[BASE["images"][0] | {"file_name": name}, BASE["images"][1]]))
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.jpg")
+    with pytest.raises(
+        ValueError, match=f"image 5: 'file_name' must lie below the folder of the images.*got '{name}'"
+    ):
+        load_scene_graphs(file)
+    with pytest.raises(ValueError, match="'file_name' must lie below"):
+        load_scene_graphs(file, images="images")
+
+
 def test_text_ids_become_stable_integers(tmp_path):
     images = [{"id": "beach/1", "file_name": "a.jpg"}, {"id": "17", "file_name": "b.jpg"}]
     rows = load_scene_graphs(write(tmp_path, edited(images=images, annotations=[], rel_annotations=[])))
