@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from .class_names import is_class_name
 from .defects import DefectLog
 from .generator import GenomeFiles
 from .image_inspection import ImageList
@@ -92,7 +93,16 @@ def _read_names(file: Path, content: Any, kind: str, log: DefectLog) -> list[str
     if not isinstance(index_of, dict) or not index_of:
         log.add("broken_vocabulary", file, "expected an object of names and 1-based indices", field=key)
         return []
-    usable = {name: index for name, index in index_of.items() if type(index) is int and 1 <= index <= len(index_of)}
+    nameless = [name for name in index_of if not is_class_name(name)]
+    if nameless:
+        log.add(
+            "broken_vocabulary", file, f"names must be texts of Unicode and not empty, got {nameless[:5]}", field=key
+        )
+    usable = {
+        name: index
+        for name, index in index_of.items()
+        if type(index) is int and 1 <= index <= len(index_of) and name not in nameless
+    }
     if sorted(index_of.values(), key=str) != sorted(range(1, len(index_of) + 1), key=str):
         taken = set(usable.values())
         missing = [index for index in range(1, len(index_of) + 1) if index not in taken]

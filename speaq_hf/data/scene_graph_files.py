@@ -28,7 +28,7 @@ from datasets import Dataset, DatasetDict
 from .formats import arrow, coco, genome, image_folder
 from .formats.folder_writing import new_folder
 from .formats.graph_arrays import GraphArrays, Vocabulary
-from .formats.json_fields import split_name
+from .formats.json_fields import class_names, split_name
 
 
 _GENOME_OPTIONS = frozenset(
@@ -217,7 +217,10 @@ def _check_one_vocabulary(datasets: Mapping[str, Dataset], where: str) -> None:
 def _check(dataset: Dataset, split: str) -> None:
     if not len(dataset):
         raise ValueError(f"split '{split}' has no images")
+    vocabulary = Vocabulary.of(dataset)
+    for kind, names in vars(vocabulary).items():
+        class_names(names, f"split '{split}', {kind}")
     try:
-        GraphArrays.from_dataset(dataset).check(Vocabulary.of(dataset), lambda row: f"row {row}")
+        GraphArrays.from_dataset(dataset).check(vocabulary, lambda row: f"row {row}")
     except ValueError as error:
         raise ValueError(f"split '{split}', {error}") from error

@@ -30,6 +30,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, DatasetInfo, Features, Image, List, NamedSplit, Value
 
+from .class_names import is_class_name
 from .table_cache import cached_dataset
 
 
@@ -270,6 +271,11 @@ def _names_in_order(file: Path, content: Any, key: str) -> list[str]:
     index_of = content.get(key) if isinstance(content, dict) else None
     if not isinstance(index_of, dict) or not index_of:
         raise ValueError(f"{file}: expected an object '{key}' of names and 1-based indices, found {type(index_of)}")
+    nameless = [name for name in index_of if not is_class_name(name)]
+    if nameless:
+        raise ValueError(
+            f"{file}: '{key}' must use names that are texts of Unicode and not empty, found {nameless[:5]}"
+        )
     indices = list(index_of.values())
     if any(type(index) is not int for index in indices) or sorted(indices) != list(range(1, len(indices) + 1)):
         raise ValueError(f"{file}: '{key}' must use every index 1..{len(indices)} once, found {str(indices)[:80]}")

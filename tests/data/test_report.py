@@ -210,6 +210,8 @@ def test_images_known_to_be_corrupt_are_no_defect(tmp_path):
         ("[" * 100_000, "unreadable_file"),
         ("[]", "broken_vocabulary"),
         ('{"label_to_idx": {"cat": 1, "dog": 3, "hat": 4}, "predicate_to_idx": {"on": 1, "near": 2}}', "broken_vocabulary"),
+        ('{"label_to_idx": {"cat": 1, "": 2, "hat": 3}, "predicate_to_idx": {"on": 1, "near": 2}}', "broken_vocabulary"),
+        (r'{"label_to_idx": {"cat": 1, "a": 2, "\ud800": 3}, "predicate_to_idx": {"on": 1, "near": 2}}', "broken_vocabulary"),
         ('{"label_to_idx": {"cat": 1, "dog": 2, "hat": [3]}, "predicate_to_idx": {"on": 1, "near": 2}}', "broken_vocabulary"),
         (
             '{"label_to_idx": {"cat": 1, "dog": 2, "hat": 3}, "predicate_to_idx": {"on": 1, "near": 2}, '

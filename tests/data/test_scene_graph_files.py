@@ -192,6 +192,9 @@ def test_what_cannot_be_saved(tmp_path):
     reordered = dataset([row(1)], objects=OBJECTS[::-1])
     with pytest.raises(ValueError, match="different objects .*in another order"):
         save_scene_graphs({"train": rows, "test": reordered}, tmp_path / "set", "coco")
+    for name in ("", "\ud800"):
+        with pytest.raises(ValueError, match="split 'train', predicates: expected a list of names, .* entry 2 is"):
+            save_scene_graphs(dataset([row(1)], predicates=[*PREDICATES, name]), tmp_path / "set", "coco")
     with pytest.raises(ValueError, match="'predicates'.*scene_graph_features"):
         save_scene_graphs(rows.remove_columns("predicates"), tmp_path / "set", "coco")
     assert not list(tmp_path.iterdir())

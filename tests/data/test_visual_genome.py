@@ -143,7 +143,15 @@ def test_malformed_image_list(tmp_path, entry):
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", "{}", '{"label_to_idx": {"cat": 1, "dog": 3}, "predicate_to_idx": {"on": 1}}']
+    "content",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"label_to_idx": {"cat": 1, "dog": 3}, "predicate_to_idx": {"on": 1}}',
+        '{"label_to_idx": {"cat": 1, "": 2, "hat": 3}, "predicate_to_idx": {"on": 1, "near": 2}}',
+        r'{"label_to_idx": {"cat": 1, "\ud800": 2, "hat": 3}, "predicate_to_idx": {"on": 1, "near": 2}}',
+    ],
 )
 def test_malformed_vocabulary(tmp_path, content):
     root = write_genome(tmp_path / "set")

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from ..class_names import is_class_name
 from .graph_arrays import GraphArrays, GraphRow, Vocabulary, build_dataset
 from .image_files import ImageFinder, encoded_images, write_image
 from .json_fields import (
@@ -154,8 +155,10 @@ def _read_lines(file: Path, root: Path) -> Iterator[_Line]:
 def _vocabulary(file: Path, lines: list[_Line]) -> tuple[Vocabulary, str]:
     """The names and the format of the boxes."""
     if not file.is_file():
-        categories = (value for line in lines for value in line.categories)
-        predicates = (row[2] for line in lines for row in line.relations if isinstance(row, list) and len(row) == 3)
+        categories = ((line, value) for line in lines for value in line.categories)
+        predicates = (
+            (line, row[2]) for line in lines for row in line.relations if isinstance(row, list) and len(row) == 3
+        )
         names = _sorted_names(categories, "category", lines), _sorted_names(predicates, "relations", lines)
         return Vocabulary(*names), "xywh"
     content = read_json(file)
@@ -168,14 +171,16 @@ def _vocabulary(file: Path, lines: list[_Line]) -> tuple[Vocabulary, str]:
     return Vocabulary(*names), bbox_format
 
 
-def _sorted_names(values: Iterable, key: str, lines: list[_Line]) -> list[str]:
+def _sorted_names(values: Iterable[tuple[_Line, Any]], key: str, lines: list[_Line]) -> list[str]:
     names = set()
-    for value in values:
+    for line, value in values:
         if not isinstance(value, str):
             raise ValueError(
-                f"{lines[0].folder / METADATA}, '{key}': {value!r} is not a name; use names, or put the lists 'objects' "
-                f"and 'predicates' into {VOCABULARY} to use indices"
+                f"{line.where}, '{key}': {value!r} is not a name; use names, or put the lists 'objects' and 'predicates' into "
+                f"{VOCABULARY} to use indices"
             )
+        if not is_class_name(value):
+            raise ValueError(f"{line.where}, '{key}': a name is a text of Unicode that is not empty, got {value!r}")
         names.add(value)
     if not names:
         raise ValueError(f"{lines[0].folder / METADATA}, '{key}': no line has any; list the names in {VOCABULARY}")

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ..class_names import is_class_name
+
 
 _INT64 = range(-(2**63), 2**63)
 _PIXELS = range(1, 2**31)
@@ -112,13 +114,18 @@ def corners(boxes: np.ndarray) -> np.ndarray:
 
 
 def class_names(values: Any, where: str) -> list[str]:
-    """A list of different names, at least one.
+    """A list of different names, at least one, none of them empty.
 
     Raises:
         ValueError: It is not.
     """
-    if not isinstance(values, list) or not values or not all(isinstance(name, str) and name for name in values):
+    if not isinstance(values, list) or not values:
         raise ValueError(f"{where}: expected a list of names, got {_shortened(values)}")
+    for index, name in enumerate(values):
+        if not is_class_name(name):
+            raise ValueError(
+                f"{where}: expected a list of names, texts of Unicode that are not empty, but entry {index} is {name!r}"
+            )
     repeated = [name for name, count in Counter(values).items() if count > 1]
     if repeated:
         raise ValueError(f"{where}: every name may occur once, but {repeated} occur several times")
@@ -140,7 +147,7 @@ def integer_image_id(value: int | str) -> int:
     if number is not None and number in _INT64 and str(number) == text:
         return number
     # 52 bits: exact in every JSON reader, and collisions are out of the question.
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 12
+    return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest(), "big") >> 12
 
 
 def split_name(name: str, where: str = "split") -> str:

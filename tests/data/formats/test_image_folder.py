@@ -108,6 +108,15 @@ def test_mistakes_name_file_and_line(tmp_path, name):
         load_scene_graphs(root)
 
 
+@pytest.mark.parametrize("name", ["", "\ud800", "cup\udfff"])
+def test_names_that_no_vocabulary_could_hold(tmp_path, name):
+    message = f"line 2, '%s': a name is a text of Unicode that is not empty, got {name!r}".replace("\\", "\\\\")
+    with pytest.raises(ValueError, match=message % "category"):
+        load_scene_graphs(write(tmp_path / "object", LINE, objects(category=["cup", name])))
+    with pytest.raises(ValueError, match=message % "relations"):
+        load_scene_graphs(write(tmp_path / "predicate", LINE, LINE | {"relations": [[0, 1, name]]}))
+
+
 def test_mistakes_of_the_folder(tmp_path):
     with pytest.raises(ValueError, match="line 2: image id .* is also that of .*line 1"):
         load_scene_graphs(write(tmp_path / "twice", LINE, LINE))
@@ -131,7 +140,9 @@ def test_mistakes_of_the_folder(tmp_path):
         ([], "expected an object with the field 'objects'"),
         ({"objects": ["a"]}, "field 'predicates' to be a list"),
         (NAMES | {"objects": ["a", "a"]}, r"'objects': every name may occur once, but \['a'\]"),
-        (NAMES | {"objects": [3]}, "'objects': expected a list of names"),
+        (NAMES | {"objects": [3]}, "'objects': expected a list of names, .* entry 0 is 3"),
+        (NAMES | {"objects": ["table", ""]}, "'objects': expected a list of names, .* entry 1 is ''"),
+        (NAMES | {"predicates": ["\ud800"]}, r"'predicates': expected a list of names, .* entry 0 is '\\ud800'"),
         (NAMES | {"bbox_format": "cxcywh"}, "'bbox_format' must be one of .*'cxcywh'"),
     ],
 )
