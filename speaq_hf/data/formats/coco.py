@@ -48,6 +48,7 @@ from .json_fields import (
 
 
 RELATIONS_FILE = "rel.json"
+_IMAGE_REMEDY = "put it there or name the folder of the images with the option images"
 _RELATION_KEYS = (b'"rel_annotations"', b'"relations"')
 _SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|valid|validation|val|test)(?![a-z])")
 
@@ -162,7 +163,7 @@ def _read_file(file: Path, named: str | None, images: str | None) -> tuple[Vocab
         where = f"{file}, 'images'[{place}]"
         split = split_name(field(entry, "split", str, where), where) if "split" in entry else default
         if split not in finders:
-            finders[split] = ImageFinder(_image_folders(file, split, images))
+            finders[split] = ImageFinder(_image_folders(file, split, images), _IMAGE_REMEDY)
         rows[split].append(_row(entry, graphs[entry["id"]], finders[split], f"{file}, image {entry['id']!r}"))
     return Vocabulary(objects.names, predicates.names), dict(rows)
 

@@ -23,10 +23,12 @@ class ImageFinder:
 
     Args:
         folders: Where to look, the most likely one first.
+        remedy: What to do about a missing image.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Path], remedy: str = "put it there") -> None:
         self.folders = list(dict.fromkeys(Path(os.path.abspath(folder)) for folder in folders))
+        self.remedy = remedy
         self._listings: dict[str, frozenset[str]] = {}
 
     def path(self, name: str, where: str) -> str:
@@ -40,8 +42,7 @@ class ImageFinder:
             if base in self._listing(parent):
                 return os.path.join(parent, base)
         raise FileNotFoundError(
-            f"{where}: there is no image '{name}' in {', '.join(map(str, self.folders))}; put it there or name the folder "
-            "of the images with the option images"
+            f"{where}: there is no image {name!r} in {', '.join(map(str, self.folders))}; {self.remedy}"
         )
 
     def _listing(self, folder: str) -> frozenset[str]:

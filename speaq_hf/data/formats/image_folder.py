@@ -148,17 +148,26 @@ def _read_lines(file: Path, root: Path) -> Iterator[_Line]:
                 key = "categories" if "categories" in objects else "category"
                 split = split_name(field(entry, "split", str, where), where) if "split" in entry else default_split
                 categories = field(objects, key, list, f"{where}, 'objects'")
-                relations = field(entry, "relations", list, where)
+                relations = _relation_fields(entry, where)
                 yield _Line(where, file.parent, split, entry, categories, relations)
+
+
+def _relation_fields(entry: dict, where: str) -> list[list]:
+    """The rows [subject, object, predicate], of which only the lengths are known."""
+    rows = field(entry, "relations", list, where)
+    for index, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != 3:
+            raise ValueError(
+                f"{where}, 'relations'[{index}]: expected a row [subject, object, predicate], got {row!r}"
+            )
+    return rows
 
 
 def _vocabulary(file: Path, lines: list[_Line]) -> tuple[Vocabulary, str]:
     """The names and the format of the boxes."""
     if not file.is_file():
         categories = ((line, value) for line in lines for value in line.categories)
-        predicates = (
-            (line, row[2]) for line in lines for row in line.relations if isinstance(row, list) and len(row) == 3
-        )
+        predicates = ((line, predicate) for line in lines for _, _, predicate in line.relations)
         names = _sorted_names(categories, "category", lines), _sorted_names(predicates, "relations", lines)
         return Vocabulary(*names), "xywh"
     content = read_json(file)
@@ -213,10 +222,7 @@ def _line_image_id(entry: dict, where: str) -> int:
 
 def _relation_rows(line: _Line, indices: _Indices) -> np.ndarray:
     where = f"{line.where}, 'relations'"
-    rows = [
-        [*row[:2], _index(row[2], indices.predicates, where)] if isinstance(row, list) and len(row) == 3 else row
-        for row in line.relations
-    ]
+    rows = [[*ends, _index(predicate, indices.predicates, where)] for *ends, predicate in line.relations]
     return number_rows(rows, 3, int, where)
 
 

@@ -89,8 +89,9 @@ WRONG = {
     "nan": (objects(bbox=[[0, 0, 1, 1], [0, 0, float("nan"), 1]]), "box 1 must have finite corners"),
     "predicate": (LINE | {"relations": [[0, 1, "above"]]}, "'relations': 'above' is neither"),
     "relation": (LINE | {"relations": [[0, 2, "on"]]}, r"relation 0, \[0, 2, 1\], must name .* the image's 2 boxes"),
-    "columns": (LINE | {"relations": [[0, 1]]}, "'relations': expected a list of rows of 3 integers"),
-    "no row": (LINE | {"relations": [7]}, "'relations': expected a list of rows of 3 integers"),
+    "columns": (LINE | {"relations": [[0, 1, "on"], [0, 1]]}, r"'relations'\[1\]: expected a row .*, got \[0, 1\]"),
+    "no row": (LINE | {"relations": [7]}, r"'relations'\[0\]: expected a row \[subject, object, predicate\], got 7"),
+    "ends": (LINE | {"relations": [[0, "cup", "on"]]}, "'relations': expected a list of rows of 3 integers"),
     "escape": (LINE | {"file_name": "../a.jpg"}, "'file_name' must lie below the folder"),
     "absolute": (LINE | {"file_name": "/a.jpg"}, "'file_name' must lie below the folder"),
     "file name": (LINE | {"file_name": 3}, "field 'file_name' to be a text, got 3"),
@@ -126,7 +127,10 @@ def test_mistakes_of_the_folder(tmp_path):
         load_scene_graphs(write(tmp_path / "bare", EMPTY))
     with pytest.raises(ValueError, match="metadata.jsonl: there is no image"):
         load_scene_graphs(write(tmp_path / "empty"))
-    with pytest.raises(FileNotFoundError, match="line 1: there is no image 'c.jpg'"):
+    for relation, shown in (([0, 1], r"\[0, 1\]"), ({"subject": 0}, "{'subject': 0}")):
+        with pytest.raises(ValueError, match=rf"line 1, 'relations'\[0\]: expected a row .*, got {shown}"):
+            load_scene_graphs(write(tmp_path / "only", LINE | {"relations": [relation]}))
+    with pytest.raises(FileNotFoundError, match="line 1: there is no image 'c.jpg' in .*missing; put it there$"):
         load_scene_graphs(write(tmp_path / "missing", LINE | {"file_name": "c.jpg"}))
     root = write(tmp_path / "json", LINE)
     (root / "metadata.jsonl").write_text(json.dumps(LINE) + "\n\n{'file_name'}\n")
