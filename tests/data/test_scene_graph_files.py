@@ -143,6 +143,18 @@ class TestNothingHalfWritten:
         assert_same_sets(load_scene_graph_splits(tmp_path / "set"), small_set())
         assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
+    @pytest.mark.parametrize("is_there", [True, False])
+    def test_a_link_stays_a_link(self, tmp_path, is_there):
+        (tmp_path / "disk").mkdir()
+        if is_there:
+            (tmp_path / "disk/set").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "disk/set")
+        save_scene_graphs(small_set(), tmp_path / "link", "coco")
+        assert (tmp_path / "link").is_symlink()
+        assert [path.name for path in (tmp_path / "disk").iterdir()] == ["set"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "link"]
+        assert_same_sets(load_scene_graph_splits(tmp_path / "disk/set"), small_set())
+
     def test_a_file_in_the_way(self, tmp_path):
         (tmp_path / "set").write_text("")
         with pytest.raises(FileExistsError, match="is a file"):

@@ -15,13 +15,13 @@ def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
     """Gives a folder to fill, which becomes `path` when the block ends well and is removed when it does not.
 
     Args:
-        path: The folder to make; its parents are made too.
+        path: The folder to make, or a link to it; its parents are made too.
         overwrite: Replace a folder that is there, in the end.
 
     Raises:
         FileExistsError: `path` is a file, or a folder with content that may not be replaced.
     """
-    path = Path(os.path.abspath(path))
+    path = Path(os.path.realpath(path))  # of a link, what it leads to is made or replaced
     if path.exists() and not path.is_dir():
         raise FileExistsError(f"{path} is a file; name a folder")
     if not overwrite and path.is_dir() and any(path.iterdir()):
