@@ -108,12 +108,15 @@ def data_report(
     another size). Exits with 0 if there are at most warnings (duplicates, self relations, boxes across the border of
     their image, rows or files that nobody uses).
     """
-    from .data.report import report_data, report_json, write_report
+    from .data.report import check_report_file, report_data, report_json, write_report
     from .data.report_text import report_text
 
     try:
         if html_file is not None:
             from .data.report_page import report_page
+        for file in (json_file, html_file):
+            if file is not None:
+                check_report_file(file)
         report = report_data(
             *([root] if other_root is None else [root, other_root]),
             images=image_folder,

@@ -90,9 +90,14 @@ def save_training_curves(run: str | os.PathLike, output: str | os.PathLike | Non
 
     Returns:
         The file.
+
+    Raises:
+        IsADirectoryError: `output` is a folder.
     """
     run = Path(run)
     target = Path(output) if output else (run if run.is_dir() else run.parent) / "curves.png"
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder; name a file in it")
     figure = plot_training_log(run)
     temporary = target.with_name(f".{target.name}.tmp")
     figure.savefig(temporary, dpi=120, format=target.suffix.lstrip(".") or "png")

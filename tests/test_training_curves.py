@@ -47,6 +47,8 @@ def test_command(run, tmp_path):
     result = CliRunner().invoke(app, ["plot-log", str(run / "log.jsonl"), "--output", str(tmp_path / "curves.svg")])
     assert result.exit_code == 0 and "<svg" in (tmp_path / "curves.svg").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.svg", "run"]
+    result = CliRunner().invoke(app, ["plot-log", str(run), "--output", str(tmp_path)])
+    assert result.exit_code == 2 and "folder" in result.output and not list(tmp_path.parent.glob(".*.tmp"))
     result = CliRunner().invoke(app, ["plot-log", str(tmp_path / "nowhere")])
     assert result.exit_code == 2 and "Invalid value" in result.output
 

@@ -466,6 +466,7 @@ def test_a_report_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         write_report(tmp_path / "new" / "report.txt", "half of it \ud800")
     assert (tmp_path / "new" / "report.txt").read_text() == "old"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.txt"]
 
 
 class TestCommand:
@@ -488,6 +489,16 @@ class TestCommand:
         assert result.exit_code == 1
         assert "row 4 of 'labels': class 0 is not in 1..3" in result.output
         assert "row 3 of 'relationships': box 5 twice, image 4" in result.output
+
+    @pytest.mark.parametrize("option", ["--html", "--json"])
+    def test_a_folder_for_a_file_is_refused_before_the_inspection(self, root, tmp_path, option, monkeypatch):
+        monkeypatch.setattr("speaq_hf.data.report.inspect_genome", lambda *_, **__: pytest.fail("inspected"))
+        (tmp_path / "pages").mkdir()
+        result = self.run(root, option, tmp_path / "pages")
+        assert result.exit_code == 2 and "folder; name a file in it" in result.output
+        assert not list(tmp_path.glob("*.tmp"))
+        (tmp_path / "file").touch()
+        assert self.run(root, option, tmp_path / "file" / "report").exit_code == 2
 
     def test_images_are_decoded_unless_told_otherwise(self, root):
         (root / "VG_100K" / "1.jpg").write_bytes(b"")
