@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from torch.utils.data import Sampler
 
+from .batch_quotas import BatchQuotas
+
 
 _PRECISION = 10**6  # ratios are fractions with at most this denominator
 
@@ -24,8 +26,8 @@ class RatioBatchSampler(Sampler[list[int]]):
     drawn in a random order without repetition; when a source is used up, it is shuffled anew. The draws run on from epoch
     to epoch, so that in time every row of a source is drawn equally often.
 
-    Batch `b` of epoch `e` depends on (seed, e, b) alone, see `batch`: to resume, call `set_epoch` and skip the batches seen,
-    which costs next to nothing. Each process should take whole batches (Accelerate's `split_batches=False`): a slice of a
+    Batch `b` of epoch `e` depends on (seed, e, b) alone, see `batch`: to resume, call `set_epoch` and skip the batches seen.
+    `BatchQuotas` says what that costs: nothing with two sources, and with more only where the ratios are odd. Each process should take whole batches (Accelerate's `split_batches=False`): a slice of a
     batch no longer has the ratio.
 
     Args:
@@ -109,45 +111,6 @@ class RatioBatchSampler(Sampler[list[int]]):
             generator = np.random.default_rng([self.seed, source, turn])
             self._turn[source], self._order[source] = turn, generator.permutation(self._rows[source])
         return int(self._order[source][place])
-
-
-class BatchQuotas:
-    """How many examples of each source a batch holds: shares rounded down or up, without drift.
-
-    Every share's whole part is in every batch. The places that are left go to the sources whose next example is due
-    first, as proportionate-fair scheduling shares processors out (Baruah et al., Algorithmica 15, 1996).
-
-    Args:
-        shares: Examples of each source per batch; they sum to a whole number.
-    """
-
-    def __init__(self, shares: Sequence[Fraction]) -> None:
-        self._whole = [math.floor(share) for share in shares]
-        self._rest = [share - whole for share, whole in zip(shares, self._whole, strict=True)]
-        self._places = int(sum(self._rest))
-        self._period = math.lcm(*(rest.denominator for rest in self._rest))
-        self._extras = [[0] * len(shares)]  # places given to each source before batch 0, 1, …
-
-    def before(self, batch: int) -> list[int]:
-        """Examples of each source in all batches before a batch, counted from the start of training."""
-        periods, position = divmod(batch, self._period)
-        while len(self._extras) <= position:
-            self._extras.append(self._next(self._extras[-1], len(self._extras)))
-        return [
-            whole * batch + int(rest * self._period) * periods + extra
-            for whole, rest, extra in zip(self._whole, self._rest, self._extras[position], strict=True)
-        ]
-
-    def _next(self, given: list[int], batches: int) -> list[int]:
-        """Places given after `batches` batches, of which the last is shared out now."""
-        ready = [source for source, rest in enumerate(self._rest) if given[source] < batches * rest]
-        first = sorted(ready, key=lambda source: self._urgency(source, given[source]))[: self._places]
-        return [count + (source in first) for source, count in enumerate(given)]
-
-    def _urgency(self, source: int, given: int) -> tuple[tuple[int, bool], ...]:
-        """When the next places of a source are due, and whether the one after is then already ready."""
-        due = [(given + number) / self._rest[source] for number in (1, 2, 3)]
-        return tuple((math.ceil(batch), batch.denominator == 1) for batch in due)
 
 
 def exact_ratios(ratios: Mapping[str, float], names: list[str]) -> dict[str, Fraction]:
