@@ -42,10 +42,11 @@ from speaq_hf.data import (  # noqa: E402
     zero_shot_triplets,
 )
 from speaq_hf.data.scenes import SceneComplexity  # noqa: E402
-from speaq_hf.metrics import SceneGraphRecall  # noqa: E402
+from speaq_hf.metrics.scene_graph_evaluator import RecallSettings, SceneGraphEvaluator  # noqa: E402
 from speaq_hf.visualization import GalleryExample, write_html_gallery  # noqa: E402
 from training.errors import exit_on_user_error  # noqa: E402
 from training.evaluate import load_model  # noqa: E402
+from training.json_files import write_json  # noqa: E402
 from training.prediction import LoadingOptions, evaluate_recall, predict_scene_graphs  # noqa: E402
 from training.tables import format_table  # noqa: E402
 
@@ -63,7 +64,8 @@ SCENES = SceneComplexity(
     min_objects=2, max_objects=3, min_relations=1, max_relations=3, usual_boost=4.0, min_zoom=1.15, max_zoom=1.35
 )
 # R@50 and R@100 say little more: the tiny model makes 40 predictions per image.
-METRICS = ("R@20", "ng-R@20", "mR@20", "mR@20 (present)", "zR@20")
+STRICT_METRICS = ("R@20", "ng-R@20", "mR@20", "zR@20")
+METRICS = ("R@20", "ng-R@20", "mR@20", "mR@20 (present)", "zR@20", *(f"{name}, strict" for name in STRICT_METRICS))
 
 
 def generate_data(root: Path, num_images: int) -> bool:
@@ -118,18 +120,21 @@ def train_model(data: Path, output: Path, overrides: Sequence[str], go_on: bool)
 def evaluate_models(
     models: dict[str, PreTrainedModel], processor: BaseImageProcessor, dataset: Dataset, train: PredicateStatistics
 ) -> dict[str, dict[str, Any]]:
-    """SGDet recall of several models on the test images, with the published protocol.
+    """SGDet recall of several models on the test images: what `SceneGraphRecall` says with the published protocol, and
 
-    `mR@20` averages over all predicates of the vocabulary; `mR@20 (present)` over those that occur in the test images.
+    - `mR@20 (present)`: over the predicates that occur in the test images; `mR@20` averages over the whole vocabulary.
+    - `R@20, strict` and so on: with the protocol `strict`.
     """
     test = predicate_statistics(dataset)
+    settings = RecallSettings(len(test.counts), zero_shot_triplets=zero_shot_triplets(train, test))
     results = {}
     for name, model in models.items():
-        metric = SceneGraphRecall(len(test.counts), zero_shot_triplets=zero_shot_triplets(train, test))
-        options = LoadingOptions(batch_size=25)
-        values = evaluate_recall(model, processor, dataset, metric, Accelerator(cpu=True), options)
+        metric, options = SceneGraphEvaluator(settings, ("speaq", "strict")), LoadingOptions(batch_size=25)
+        protocols = evaluate_recall(model, processor, dataset, metric, Accelerator(cpu=True), options)["protocols"]
+        values, strict = (protocols[protocol]["metrics"] for protocol in ("speaq", "strict"))
         present = np.array(values["recall_per_predicate@20"])[test.counts > 0]
         results[name] = values | {"mR@20 (present)": float(present.mean())}
+        results[name] |= {f"{number}, strict": strict[number] for number in STRICT_METRICS}
     return results
 
 
@@ -152,7 +157,8 @@ def gallery_examples(
         (graph, truth) for graphs, references in predictions for graph, truth in zip(graphs, references, strict=True)
     )
     for row, (graph, reference) in zip(dataset, pairs, strict=True):
-        truth = SceneGraph.from_annotation(**reference, image_size=graph.image_size, **names)
+        annotation = (reference[field] for field in ("boxes", "labels", "relations"))
+        truth = SceneGraph.from_annotation(*annotation, image_size=graph.image_size, **names)
         yield GalleryExample(row["image"], graph, truth, f"Test image {row['image_id']}")
 
 
@@ -192,7 +198,7 @@ def run_demo(output: Path, num_images: int, overrides: Sequence[str]) -> None:
     )
     page = write_page(output, trained, processor, test, metrics=table, description=description)
     report = {"metrics": results, "frequency_baseline": baseline, "seconds": round(time.perf_counter() - start)}
-    (output / "results.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(output / "results.json", report)
     tested = f"{results['trained']['num_images']} of {NUM_TEST_IMAGES} images (the others have no relation)"
     print(f"\nTest split, {tested}, sgdet\n{format_table(table, METRICS, heading='%')}")
     print(f"{summary}\nTime: {report['seconds'] / 60:.1f} minutes\nPictures: {page.resolve()}")

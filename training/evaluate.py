@@ -1,12 +1,10 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
-"""Measure a scene graph model with the published protocol.
+"""Measure a scene graph model under every protocol in one pass.
 
 accelerate launch training/evaluate.py --model DIR --data ROOT --split test
 """
 
-import json
 import logging
-import math
 import os
 import sys
 from collections.abc import Sequence
@@ -25,23 +23,26 @@ if not __package__:
 
 from speaq_hf import AutoModelForSceneGraphGeneration  # noqa: E402
 from speaq_hf.data import (  # noqa: E402
+    PredicateStatistics,
     object_names,
     predicate_names,
     predicate_statistics,
     zero_shot_triplets,
 )
-from speaq_hf.metrics import SceneGraphRecall  # noqa: E402
+from speaq_hf.metrics import PROTOCOLS  # noqa: E402
+from speaq_hf.metrics.object_precision import ObjectPrecision  # noqa: E402
+from speaq_hf.metrics.oracle import ORACLE_MODES, ORACLE_NOTE  # noqa: E402
+from speaq_hf.metrics.scene_graph_evaluator import RecallSettings, SceneGraphEvaluator  # noqa: E402
 from training.arguments import DataArguments, DataFormat  # noqa: E402
 from training.data import data_root, load_split  # noqa: E402
-from training.errors import exit_on_user_error  # noqa: E402
+from training.errors import USER_ERRORS, exit_on_user_error  # noqa: E402
+from training.evaluation_results import format_results  # noqa: E402
+from training.json_files import write_json  # noqa: E402
 from training.loading import load_complete, naming_option  # noqa: E402
-from training.prediction import LoadingOptions, evaluate_recall  # noqa: E402
-from training.tables import format_table  # noqa: E402
+from training.prediction import GroundedPredictions, LoadingOptions, evaluate_recall  # noqa: E402
 
 
 logger = logging.getLogger(__name__)
-
-KS = (20, 50, 100)
 
 
 @dataclass
@@ -54,6 +55,20 @@ class EvaluateArguments:
     format: DataFormat = field(default="auto", metadata={"help": "Its format; auto looks which files are there."})
     num_validation_images: int | None = field(
         default=None, metadata={"help": "How many training images are the validation split, if training was told so."}
+    )
+    mode: Literal["sgdet", "sgcls", "predcls"] = field(
+        default="sgdet",
+        metadata={
+            "help": "What is given: nothing, boxes, or boxes and classes; by matching predicted objects (oracle)."
+        },
+    )
+    protocols: list[str] = field(
+        default_factory=lambda: list(PROTOCOLS), metadata={"help": "Rules to count by, the most important first."}
+    )
+    ks: list[int] = field(default_factory=lambda: [20, 50, 100], metadata={"help": "Predictions to look at."})
+    replicates: int = field(default=1000, metadata={"help": "Bootstrap replicates behind the intervals; 0 for none."})
+    objects: bool = field(
+        default=False, metadata={"help": "Measure the objects' average precision, too; keeps all detections."}
     )
     batch_size: int = field(default=8, metadata={"help": "Images per process and forward pass."})
     num_workers: int = field(
@@ -71,8 +86,15 @@ class EvaluateArguments:
         for name in ("batch_size", "max_images"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}.")
-        if self.num_workers < 0:
-            raise ValueError(f"--num_workers must be at least 0, got {self.num_workers}.")
+        for name in ("num_workers", "replicates"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name} must be at least 0, got {getattr(self, name)}.")
+        if not self.ks or min(self.ks) < 1:
+            raise ValueError(f"--ks must be numbers of at least 1, got {self.ks}.")
+        if not self.protocols or not set(self.protocols) <= set(PROTOCOLS):
+            raise ValueError(f"--protocols must be some of {', '.join(PROTOCOLS)}; got {' '.join(self.protocols)}.")
+        if self.objects and self.mode != "sgdet":
+            raise ValueError(f"--objects needs --mode sgdet: in {self.mode} boxes are given.")
 
 
 def choose_output(arguments: EvaluateArguments) -> Path:
@@ -112,8 +134,8 @@ def load_model(path: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
         return model, AutoImageProcessor.from_pretrained(path)
 
 
-def load_evaluation_split(arguments: EvaluateArguments) -> tuple[Dataset, Any]:
-    """The images to evaluate on, and the triplets `(z, 3)` that training never shows (None if not asked for).
+def load_evaluation_split(arguments: EvaluateArguments) -> tuple[Dataset, PredicateStatistics | None]:
+    """The images to evaluate on, and what training shows (None if not asked for).
 
     Raises:
         FileNotFoundError: A folder or file is missing.
@@ -126,11 +148,10 @@ def load_evaluation_split(arguments: EvaluateArguments) -> tuple[Dataset, Any]:
     if not arguments.zero_shot:
         return dataset, None
     try:
-        train = predicate_statistics(load_split(places, "train"))
+        return dataset, predicate_statistics(load_split(places, "train"))
     except (ValueError, FileNotFoundError) as error:
         logger.warning("zR is left out, it needs the training annotations: %s", error)
         return dataset, None
-    return dataset, zero_shot_triplets(train, predicate_statistics(dataset))
 
 
 def check_vocabulary(model: PreTrainedModel, dataset: Dataset) -> None:
@@ -148,49 +169,71 @@ def check_vocabulary(model: PreTrainedModel, dataset: Dataset) -> None:
             )
 
 
-def format_results(results: dict[str, Any]) -> str:
-    """A table with the metrics as rows and K as columns."""
-    names = [name for name in ("R", "ng-R", "zR", "mR", "F") if f"{name}@{KS[0]}" in results]
-    columns = {f"@{k}": {name: results[f"{name}@{k}"] for name in names} for k in KS}
-    return format_table(columns, names, heading="%")
+def build_evaluator(
+    arguments: EvaluateArguments, model: PreTrainedModel, dataset: Dataset, train: PredicateStatistics | None
+) -> SceneGraphEvaluator:
+    """What is to be measured.
+
+    Raises:
+        ImportError: The objects' precision needs a package that is not installed.
+    """
+    config, counts, unseen = model.config, model.config.predicate_counts, None
+    if train is not None:
+        counts, unseen = train.counts, zero_shot_triplets(train, predicate_statistics(dataset))
+    settings = RecallSettings(
+        num_predicates=config.num_predicates,
+        ks=arguments.ks,
+        mode=arguments.mode,
+        zero_shot_triplets=unseen,
+        predicate_counts=counts,
+        num_replicates=arguments.replicates,
+    )
+    tallies = {"objects": ObjectPrecision(len(config.id2label))} if arguments.objects else {}
+    return SceneGraphEvaluator(settings, list(dict.fromkeys(arguments.protocols)), tallies)
 
 
-def write_report(path: Path, arguments: EvaluateArguments, metric: SceneGraphRecall, results: dict[str, Any]) -> None:
-    """Write the metrics and what they were measured on as JSON."""
-    report = {
-        "model": arguments.model,
-        "data": arguments.data,
-        "split": arguments.split,
-        "mode": metric.mode,
-        "protocol": metric.protocol.name,
-        "max_images": arguments.max_images,
-        "metrics": {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in results.items()},
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+def build_report(arguments: EvaluateArguments, results: dict[str, Any]) -> dict[str, Any]:
+    """The content of the file: what was measured on what.
+
+    Returns:
+        `results`, of `SceneGraphEvaluator.compute`, with `model`, `data`, `split`, `max_images`, `oracle` (and a `note`, if
+        it is true), and the first protocol once more, as `protocol` and `metrics`.
+    """
+    source = {name: getattr(arguments, name) for name in ("model", "data", "split", "max_images")}
+    oracle = arguments.mode in ORACLE_MODES
+    note = {"note": ORACLE_NOTE} if oracle else {}
+    name, first = next(iter(results["protocols"].items()))
+    return source | {"oracle": oracle} | note | {"protocol": name, "metrics": first["metrics"]} | results
+
+
+def print_results(report: dict[str, Any]) -> None:
+    """Print what `build_report` made."""
+    title = f"{report['split']}, {report['num_images']} images, {report['mode']}{' (oracle)' * report['oracle']}"
+    print("\n\n".join([title, *([report["note"]] if report["oracle"] else []), format_results(report)]))
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the program."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    with exit_on_user_error():
+    with exit_on_user_error((*USER_ERRORS, ImportError)):
         (arguments,) = HfArgumentParser(EvaluateArguments).parse_args_into_dataclasses(words, look_for_args_file=False)
         output = choose_output(arguments)
-        dataset, unseen = load_evaluation_split(arguments)
+        dataset, train = load_evaluation_split(arguments)
         model, processor = load_model(arguments.model)
         check_vocabulary(model, dataset)
+        evaluator = build_evaluator(arguments, model, dataset, train)
         accelerator = Accelerator(mixed_precision=arguments.mixed_precision)
-    metric = SceneGraphRecall(model.config.num_predicates, ks=KS, zero_shot_triplets=unseen)
+    predict = GroundedPredictions(arguments.mode) if arguments.mode in ORACLE_MODES else None
     options = LoadingOptions(arguments.batch_size, arguments.num_workers, arguments.max_images)
-    results = evaluate_recall(model.to(accelerator.device), processor, dataset, metric, accelerator, options)
+    results = evaluate_recall(
+        model.to(accelerator.device), processor, dataset, evaluator, accelerator, options, predict
+    )
     if accelerator.is_main_process:
-        print(f"{arguments.split}, {results['num_images']} images, {metric.mode}, protocol {metric.protocol.name}")
-        print(format_results(results))  # before the file, in case the disk is full
+        report = build_report(arguments, results)
+        print_results(report)  # before the file, in case the disk is full
         with exit_on_user_error():
-            write_report(output, arguments, metric, results)
-        print(f"written: {output}")
+            write_json(output, report)
+        print(f"\nwritten: {output}")
     accelerator.end_training()
 
 

@@ -21,12 +21,17 @@ from speaq_hf import SceneGraph
 from speaq_hf.data import SceneGraphCollator, SceneGraphTransform
 from speaq_hf.data.images import UnreadableImageError, read_image, undecoded
 from speaq_hf.metrics import SceneGraphRecall
+from speaq_hf.metrics.oracle import ground_objects
+from speaq_hf.metrics.scene_graph_evaluator import SceneGraphEvaluator
 
 from .arguments import RunArguments
 from .object_recall import ObjectRecall
 
 
 logger = logging.getLogger(__name__)
+
+# Model, processor, dataset, accelerator and `LoadingOptions` to B predictions and B references, batch after batch.
+Predictor = Callable[..., Iterator[tuple[list[Any], list[dict[str, Any]]]]]
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,10 @@ def evaluate_recall(
     model: nn.Module,
     processor: BaseImageProcessor,
     dataset: Dataset,
-    metric: SceneGraphRecall | ObjectRecall,
+    metric: SceneGraphRecall | SceneGraphEvaluator | ObjectRecall,
     accelerator: Accelerator,
     options: LoadingOptions,
-    predict: Callable[..., Iterator[tuple[list[Any], list[dict[str, Any]]]]] | None = None,
+    predict: Predictor | None = None,
 ) -> dict[str, Any]:
     """Recall of a model on a data set. Every process takes its share of the images and returns the whole result.
 
@@ -71,7 +76,8 @@ def evaluate_recall(
         metric: An empty metric with the wanted settings.
         accelerator: Tells which share of the images is this process's.
         options: How the images are read.
-        predict: `predict_scene_graphs`, which is what None means, or `predict_objects`, as the metric needs.
+        predict: `predict_scene_graphs`, which is what None means, `GroundedPredictions` or `predict_objects`, as the metric
+            needs.
 
     Returns:
         What `metric.compute()` says about all images.
@@ -85,7 +91,7 @@ def evaluate_recall(
         batches, "Evaluating", total, leave=False, disable=not accelerator.is_main_process
     ):
         metric.add_batch(predictions, references)
-    # Tallies of integers: the result does not depend on how the images were shared out.
+    # Tallies whose result does not depend on how the images were shared out.
     return functools.reduce(type(metric).merge, gather_object([metric])).compute()
 
 
@@ -99,11 +105,30 @@ def predict_scene_graphs(
     """Predict the scene graph of every row, batch after batch.
 
     Yields:
-        B graphs, and B references with `boxes` (xyxy pixels), `labels` and `relations` exactly as annotated.
+        B graphs, and B references with `boxes` (xyxy pixels), `labels`, `relations` and `image_id` exactly as annotated.
     """
     for outputs, batch in _run(model, processor, dataset, accelerator, options):
         # Uncut: without the graph constraint, pairs far down the list compete too.
         yield processor.post_process_scene_graph(outputs, batch["target_sizes"], top_k=None), batch["references"]
+
+
+@dataclass(frozen=True)
+class GroundedPredictions:
+    """`predict_scene_graphs`, brought onto the annotated objects; see `ground_objects`.
+
+    Args:
+        mode: "sgcls" or "predcls".
+        iou_threshold: Lowest overlap of a predicted object with the annotated one it stands for, in (0, 1].
+    """
+
+    mode: str
+    iou_threshold: float = 0.5
+
+    def __call__(self, *arguments: Any) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
+        """Arguments and results as of `predict_scene_graphs`."""
+        for graphs, references in predict_scene_graphs(*arguments):
+            pairs = zip(graphs, references, strict=True)
+            yield [ground_objects(graph, truth, self.mode, self.iou_threshold) for graph, truth in pairs], references
 
 
 def predict_objects(
@@ -200,6 +225,7 @@ class EvaluationCollator:
 def reference_from_row(row: dict[str, Any]) -> dict[str, Any]:
     """What is annotated in a row, as `SceneGraphRecall` takes it."""
     return {
+        "image_id": row["image_id"],
         "boxes": torch.tensor(row["objects"]["bbox"], dtype=torch.float32).reshape(-1, 4),
         "labels": torch.tensor(row["objects"]["category"], dtype=torch.int64),
         "relations": torch.tensor(row["relations"], dtype=torch.int64).reshape(-1, 3),

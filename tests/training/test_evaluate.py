@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,13 @@ from speaq_hf.data import load_synthetic_genome, object_names, predicate_names
 from speaq_hf.metrics import SceneGraphRecall
 from tests.helpers import tiny_config
 from training import evaluate
-from training.prediction import EvaluationCollator, LoadingOptions, evaluate_recall, predict_scene_graphs
+from training.prediction import (
+    EvaluationCollator,
+    GroundedPredictions,
+    LoadingOptions,
+    evaluate_recall,
+    predict_scene_graphs,
+)
 from training.tables import format_table
 
 
@@ -33,21 +40,60 @@ def saved_model(genome, tmp_path):
     return tmp_path / "model"
 
 
+def run(model, genome, *words):
+    """The report of a run on the test images."""
+    evaluate.main(["--model", str(model), "--data", str(genome), "--num_workers", "0", *words])
+    return json.loads((model / "evaluation_test.json").read_text())
+
+
 def test_report(saved_model, genome, capsys):
-    evaluate.main(["--model", str(saved_model), "--data", str(genome), "--split", "test", "--num_workers", "0"])
-    report = json.loads((saved_model / "evaluation_test.json").read_text())
+    report = run(saved_model, genome)
     assert (report["split"], report["mode"], report["protocol"]) == ("test", "sgdet", "speaq")
     metrics = report["metrics"]
-    assert metrics["num_images"] + metrics["num_images_without_relations"] == len(
-        load_synthetic_genome(genome, "test")
-    )
-    assert {"R@20", "ng-R@50", "zR@100", "mR@20", "F@100"} <= metrics.keys()
+    assert report["num_images"] == len(load_synthetic_genome(genome, "test"))
+    assert metrics["num_images"] + metrics["num_images_without_relations"] == report["num_images"]
+    assert {"R@20", "ng-R@50", "zR@100", "mR@20", "F@100", "mR-tail@50"} <= metrics.keys()
     assert len(metrics["recall_per_predicate@20"]) == 50
+    assert list(report["protocols"]) == ["speaq", "strict", "sgb", "sgbench"]
+    assert report["protocols"]["speaq"]["metrics"] == metrics
+    for protocol in report["protocols"].values():
+        low, high = protocol["intervals"]["R@100"]
+        assert low <= protocol["metrics"]["R@100"] <= high
+    assert report["oracle"] is False and "note" not in report and "objects" not in report
     printed = capsys.readouterr().out
-    assert "@20" in printed and "mR" in printed and "evaluation_test.json" in printed
+    assert all(f"protocol {name} (rules " in printed for name in report["protocols"])
+    assert "@20" in printed and "mR" in printed and "95% intervals" in printed and "evaluation_test.json" in printed
 
 
-def test_perfect_predictions_score_one(genome, monkeypatch):
+def test_options_choose_what_is_measured(saved_model, genome, capsys):
+    words = ["--protocols", "strict", "speaq", "strict", "--ks", "7", "3", "--replicates", "0", "--zero_shot", "false"]
+    report = run(saved_model, genome, *words, "--objects", "--max_images", "3")
+    assert report["protocol"] == "strict" and list(report["protocols"]) == ["strict", "speaq"]
+    assert report["ks"] == [3, 7] and "R@7" in report["metrics"] and "zR@7" not in report["metrics"]
+    assert "mR-head@7" not in report["metrics"]  # neither data nor model tell how frequent the predicates are
+    assert "intervals" not in report["protocols"]["speaq"]
+    objects = report["objects"]
+    assert objects["num_images"] == 3 and objects["num_objects"] > 0 and 0 <= objects["AP"] <= objects["AP50"] <= 1
+    assert len(objects["AP50_per_class"]) == 150 and None in objects["AP50_per_class"]
+    printed = capsys.readouterr().out
+    assert "AP50" in printed and "AR100" in printed and "[" not in printed
+
+
+@pytest.mark.parametrize("mode", ["sgcls", "predcls"])
+def test_given_objects_are_marked_as_oracle(saved_model, genome, mode, capsys):
+    report = run(saved_model, genome, "--mode", mode, "--replicates", "0")
+    assert report["oracle"] is True and report["mode"] == mode and report["note"].startswith("Oracle: ")
+    assert "pair_accuracy@20" in report["metrics"]
+    printed = capsys.readouterr().out
+    assert f"{mode} (oracle)" in printed and report["note"] in printed
+
+
+@pytest.mark.parametrize(
+    ("mode", "predict"),
+    [("sgdet", None), ("sgcls", GroundedPredictions("sgcls")), ("predcls", GroundedPredictions("predcls"))],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_perfect_predictions_score_one(genome, monkeypatch, mode, predict):
     """The references reach the metric unchanged, image by image."""
     dataset = load_synthetic_genome(genome, "test")
     names = {
@@ -69,8 +115,8 @@ def test_perfect_predictions_score_one(genome, monkeypatch):
 
     monkeypatch.setattr(processor, "post_process_scene_graph", read_truth)
     model = SpeaQForSceneGraphGeneration(tiny_config())
-    metric = SceneGraphRecall(50)
-    results = evaluate_recall(model, processor, dataset, metric, Accelerator(cpu=True), LoadingOptions(batch_size=3))
+    arguments = (SceneGraphRecall(50, mode=mode), Accelerator(cpu=True), LoadingOptions(batch_size=3), predict)
+    results = evaluate_recall(model, processor, dataset, *arguments)
     assert results["R@20"] == 1.0 and results["num_images"] > 5
 
 
@@ -91,6 +137,7 @@ def test_references_keep_boxes_that_the_processor_would_clip():
     batch = EvaluationCollator(SpeaQImageProcessorPil(size={"shortest_edge": 32}))(rows)
     assert batch["references"][0]["boxes"].tolist() == [[-5, 2, 50, 20], [3, 3, 3, 9]]
     assert batch["references"][0]["relations"].tolist() == [[0, 1, 1]]
+    assert batch["references"][0]["image_id"] == 1
     assert batch["target_sizes"] == [(30, 40)]
 
 
@@ -105,6 +152,13 @@ def test_references_keep_boxes_that_the_processor_would_clip():
         (["--batch_size", "0"], "--batch_size must be at least 1"),
         (["--model", "./nowhere"], "--model: cannot load ./nowhere"),
         (["--splitt", "test"], "--splitt"),
+        (
+            ["--protocols", "strict", "coco"],
+            "--protocols must be some of speaq, strict, sgb, sgbench; got strict coco",
+        ),
+        (["--ks", "20", "0"], "--ks must be numbers of at least 1, got [20, 0]"),
+        (["--replicates", "-1"], "--replicates must be at least 0"),
+        (["--objects", "--mode", "sgcls"], "--objects needs --mode sgdet: in sgcls boxes are given"),
         (["--format", "visual_genome"], "VG-SGG-dicts-with-attri.json does not exist"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -162,6 +216,13 @@ def test_damaged_models_end_with_one_line(saved_model, damage, message):
     assert text.startswith("--model: ") and str(saved_model) in text and message in text and "\n" not in text
 
 
+def test_missing_package_is_named_before_anything_is_measured(saved_model, genome, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    with pytest.raises(SystemExit) as end:
+        run(saved_model, genome, "--objects")
+    assert end.value.code == 1 and "error: ObjectPrecision needs faster-coco-eval" in capsys.readouterr().err
+
+
 def test_weights_that_do_not_fit_are_not_tabulated(saved_model, genome, capfd):
     change_config(saved_model, d_model=64)
     with pytest.raises(SystemExit):
@@ -212,4 +273,15 @@ def test_table():
         "%     trained untrained",
         "R@20    51.23      0.00",
         "zR@20       -         -",
+    ]
+
+
+def test_table_with_intervals():
+    nan = float("nan")
+    columns = {"@20": {"R": 0.5, "zR": nan}, "@100": {"R": 1.0, "zR": 0.0}}
+    intervals = {"@20": {"R": (0.45, 0.55), "zR": (nan, nan)}, "@100": {"R": None, "zR": (nan, nan)}}
+    assert format_table(columns, ["R", "zR"], intervals=intervals).splitlines() == [
+        "                  @20   @100",
+        "R  50.00 [45.0, 55.0] 100.00",
+        "zR                  -   0.00",
     ]
