@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 from speaq_hf.metrics import SceneGraphRecall
 from speaq_hf.metrics.oracle import ORACLE_MODES, ground_objects
 from speaq_hf.scene_graph import SceneGraph
+from tests.metrics.recorded_images import recorded_predictions, recorded_references
 from tests.metrics.test_scene_graph_recall import (
     equal,
     make_metric,
     perfect_prediction,
     random_images,
     random_reference,
-    recorded_predictions,
-    recorded_references,
 )
 
 

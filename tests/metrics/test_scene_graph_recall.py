@@ -14,44 +14,13 @@ import speaq_hf.metrics
 from speaq_hf.metrics import EvaluationProtocol, SceneGraphRecall
 from speaq_hf.scene_graph import SceneGraph
 from tests.helpers import REFERENCE
+from tests.metrics.recorded_images import recorded_inputs, recorded_predictions, recorded_references
 
 
 RECORDED = json.loads((REFERENCE / "evaluation_results.json").read_text())
 VARIANTS = ("sgdet", "predcls", "sgcls", "sgdet_iou_0.3")
 KS = (20, 50, 100)
 P = 4  # predicates of the made-up scenes
-
-
-def split(array, counts):
-    return np.split(array, np.cumsum(counts)[:-1])
-
-
-@functools.cache
-def recorded_inputs():
-    with np.load(REFERENCE / "evaluation_inputs.npz") as file:
-        return dict(file)
-
-
-def recorded_references():
-    z = recorded_inputs()
-    boxes, labels = split(z["gt_boxes"], z["gt_box_count"]), split(z["gt_labels"], z["gt_box_count"])
-    relations = split(z["gt_relations"], z["gt_relation_count"])
-    return [{"boxes": b, "labels": n, "relations": r} for b, n, r in zip(boxes, labels, relations, strict=True)]
-
-
-def recorded_predictions(mode):
-    z = recorded_inputs()
-    prefix = "pred_" if mode == "sgdet" else "gtbox_pred_"
-    num_boxes = z["pred_box_count"] if mode == "sgdet" else z["gt_box_count"]
-    relations = np.column_stack([z[prefix + "pairs"], z[prefix + "relation_labels"]])
-    columns = {
-        "boxes": split(z["pred_boxes"] if mode == "sgdet" else z["gt_boxes"], num_boxes),
-        "labels": split(z[prefix + "labels"], num_boxes),
-        "scores": split(z[prefix + "scores"], num_boxes),
-        "relations": split(relations, z[prefix + "relation_count"]),
-        "predicate_probabilities": split(z[prefix + "relation_scores"], z[prefix + "relation_count"]),
-    }
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def recorded_metric(variant):
