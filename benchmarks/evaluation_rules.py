@@ -1,5 +1,7 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
-"""How far every rule of the evaluation moves the numbers, on the 60 recorded images: the tables of speaq_hf/metrics/README.md.
+"""How far every rule of the evaluation moves the numbers, on the 60 recorded images.
+
+Prints the tables of speaq_hf/metrics/README.md.
 
 python -m benchmarks.evaluation_rules
 """

@@ -196,8 +196,8 @@ def build_report(arguments: EvaluateArguments, results: dict[str, Any]) -> dict[
     """The content of the file: what was measured on what.
 
     Returns:
-        `results`, of `SceneGraphEvaluator.compute`, with `model`, `data`, `split`, `max_images`, `oracle` (and a `note`, if
-        it is true), and the first protocol once more, as `protocol` and `metrics`.
+        `results`, of `SceneGraphEvaluator.compute`, with `model`, `data`, `split`, `max_images`, `oracle` (and a `note`,
+        if it is true), and the first protocol once more, as `protocol` and `metrics`.
     """
     source = {name: getattr(arguments, name) for name in ("model", "data", "split", "max_images")}
     oracle = arguments.mode in ORACLE_MODES

@@ -26,7 +26,7 @@ def format_results(results: Mapping[str, Any]) -> str:
         parts.insert(0, f"In brackets: {results['confidence']:.0%} intervals over images (bootstrap).")
     if "objects" in results:
         values = {name: results["objects"][name] for name in OBJECT_METRICS}
-        parts.append("objects, as COCO measures them\n" + format_table({"": values}, OBJECT_METRICS, heading="%"))
+        parts.append(format_table({"objects (COCO)": values}, OBJECT_METRICS, heading="%"))
     return "\n\n".join(parts)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a file whole or not at all, in folders made for it. Numbers that are not finite become null: JSON has none.
+    """Write a file whole or not at all, in folders made for it. Numbers that are not finite become null.
 
     Raises:
         OSError: It cannot be written.

@@ -76,8 +76,8 @@ def evaluate_recall(
         metric: An empty metric with the wanted settings.
         accelerator: Tells which share of the images is this process's.
         options: How the images are read.
-        predict: `predict_scene_graphs`, which is what None means, `GroundedPredictions` or `predict_objects`, as the metric
-            needs.
+        predict: `predict_scene_graphs`, which is what None means, `GroundedPredictions` or `predict_objects`, as the
+            metric needs.
 
     Returns:
         What `metric.compute()` says about all images.
@@ -105,7 +105,7 @@ def predict_scene_graphs(
     """Predict the scene graph of every row, batch after batch.
 
     Yields:
-        B graphs, and B references with `boxes` (xyxy pixels), `labels`, `relations` and `image_id` exactly as annotated.
+        B graphs, and B references with `image_id`, `boxes` (xyxy pixels), `labels` and `relations` as annotated.
     """
     for outputs, batch in _run(model, processor, dataset, accelerator, options):
         # Uncut: without the graph constraint, pairs far down the list compete too.

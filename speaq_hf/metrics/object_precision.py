@@ -40,21 +40,21 @@ class _Image:
 class ObjectPrecision:
     """Average precision and recall of the predicted objects, computed by `faster-coco-eval` (extra `eval`).
 
-    COCO sorts the detections of all images by score before it looks at the first one, so they must be kept: 48 bytes for
-    each. That is why this is no part of `SceneGraphRecall` but made on request, as one of the tallies of
+    COCO sorts the detections of all images by score before it looks at the first one, so they must be kept: 48 bytes
+    for each. That is why this is no part of `SceneGraphRecall` but made on request, as one of the tallies of
     `SceneGraphEvaluator`. It belongs to mode "sgdet": in the others boxes are given.
 
     `compute` returns
 
-    - `AP`: precision averaged over recall, over classes that are annotated somewhere, and over the overlaps 0.50, 0.55, ...,
-      0.95; `AP50` and `AP75` at one overlap.
-    - `AR100`: largest recall, averaged over the same classes and overlaps. No more than the 100 best detections of a class
-      in an image count, for AP either.
+    - `AP`: precision averaged over recall, over classes that are annotated somewhere, and over the overlaps 0.50,
+      0.55, ..., 0.95; `AP50` and `AP75` at one overlap.
+    - `AR100`: largest recall, averaged over the same classes and overlaps. No more than the 100 best detections of a
+      class in an image count, for AP either.
     - `AP50_per_class` `(C,)`: nan for classes that are never annotated.
     - `num_images`, `num_objects` (annotated), `num_detections`.
 
-    An object that is annotated twice wants two detections: COCO has no rule for duplicates. Detections of classes that are
-    never annotated change nothing. Without any annotated object every average is nan.
+    An object that is annotated twice wants two detections: COCO has no rule for duplicates. Detections of classes that
+    are never annotated change nothing. Without any annotated object every average is nan.
 
     Like the other tallies it can be pickled and merged, and the order of the images changes nothing.
 

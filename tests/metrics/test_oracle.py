@@ -132,7 +132,7 @@ def test_graph_and_its_json_are_grounded_alike():
 
 
 def test_given_classes_help_on_the_recorded_images():
-    """Given classes raise recall. Given boxes alone need not: see what the docstring says of objects annotated twice."""
+    """Given classes raise recall. Given boxes alone need not, as the docstring says."""
     predictions, references = recorded_predictions("sgdet"), recorded_references()
     recalls = {}
     for mode in ("sgdet", *ORACLE_MODES):
