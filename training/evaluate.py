@@ -39,7 +39,13 @@ from training.errors import USER_ERRORS, exit_on_user_error  # noqa: E402
 from training.evaluation_results import format_results  # noqa: E402
 from training.json_files import write_json  # noqa: E402
 from training.loading import load_complete, naming_option  # noqa: E402
-from training.prediction import GroundedPredictions, LoadingOptions, evaluate_recall  # noqa: E402
+from training.prediction import (  # noqa: E402
+    GroundedPredictions,
+    LoadingOptions,
+    evaluate_recall,
+    predict_scene_graphs,
+)
+from training.saved_predictions import SavedPredictions  # noqa: E402
 
 
 logger = logging.getLogger(__name__)
@@ -77,6 +83,9 @@ class EvaluateArguments:
     max_images: int | None = field(default=None, metadata={"help": "Only the first so many images."})
     mixed_precision: Literal["no", "fp16", "bf16"] = field(default="no", metadata={"help": "Number format."})
     zero_shot: bool = field(default=True, metadata={"help": "Report zR, which needs the training annotations."})
+    save_predictions: str | None = field(
+        default=None, metadata={"help": "JSONL file to write the predicted graphs to, for `speaq evaluate`."}
+    )
     output: str | None = field(
         default=None,
         metadata={"help": "JSON file to write; by default beside the model, or here if its folder is read-only."},
@@ -93,6 +102,8 @@ class EvaluateArguments:
             raise ValueError(f"--ks must be numbers of at least 1, got {self.ks}.")
         if not self.protocols or not set(self.protocols) <= set(PROTOCOLS):
             raise ValueError(f"--protocols must be some of {', '.join(PROTOCOLS)}; got {' '.join(self.protocols)}.")
+        if self.save_predictions is not None and not _can_write(Path(self.save_predictions).expanduser()):
+            raise ValueError(f"--save_predictions: cannot write {self.save_predictions}.")
         if self.objects and self.mode != "sgdet":
             raise ValueError(f"--objects needs --mode sgdet: in {self.mode} boxes are given.")
 
@@ -223,7 +234,12 @@ def main(words: Sequence[str] | None = None) -> None:
         check_vocabulary(model, dataset)
         evaluator = build_evaluator(arguments, model, dataset, train)
         accelerator = Accelerator(mixed_precision=arguments.mixed_precision)
-    predict = GroundedPredictions(arguments.mode) if arguments.mode in ORACLE_MODES else None
+    saved = (
+        None if arguments.save_predictions is None else SavedPredictions(Path(arguments.save_predictions).expanduser())
+    )
+    predict = saved or predict_scene_graphs
+    if arguments.mode in ORACLE_MODES:
+        predict = GroundedPredictions(arguments.mode, predict=predict)
     options = LoadingOptions(arguments.batch_size, arguments.num_workers, arguments.max_images)
     results = evaluate_recall(
         model.to(accelerator.device), processor, dataset, evaluator, accelerator, options, predict
@@ -233,7 +249,10 @@ def main(words: Sequence[str] | None = None) -> None:
         print_results(report)  # before the file, in case the disk is full
         with exit_on_user_error():
             write_json(output, report)
-        print(f"\nwritten: {output}")
+            print(f"\nwritten: {output}")
+            if saved is not None:
+                saved.join(accelerator.num_processes)
+                print(f"written: {saved.path}")
     accelerator.end_training()
 
 

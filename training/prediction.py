@@ -76,8 +76,7 @@ def evaluate_recall(
         metric: An empty metric with the wanted settings.
         accelerator: Tells which share of the images is this process's.
         options: How the images are read.
-        predict: `predict_scene_graphs`, which is what None means, `GroundedPredictions` or `predict_objects`, as the
-            metric needs.
+        predict: `predict_scene_graphs`, which is what None means, or another `Predictor`, as the metric needs.
 
     Returns:
         What `metric.compute()` says about all images.
@@ -114,19 +113,21 @@ def predict_scene_graphs(
 
 @dataclass(frozen=True)
 class GroundedPredictions:
-    """`predict_scene_graphs`, brought onto the annotated objects; see `ground_objects`.
+    """Predicted graphs, brought onto the annotated objects; see `ground_objects`.
 
     Args:
         mode: "sgcls" or "predcls".
         iou_threshold: Lowest overlap of a predicted object with the annotated one it stands for, in (0, 1].
+        predict: Where the graphs come from.
     """
 
     mode: str
     iou_threshold: float = 0.5
+    predict: Predictor = predict_scene_graphs
 
     def __call__(self, *arguments: Any) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
         """Arguments and results as of `predict_scene_graphs`."""
-        for graphs, references in predict_scene_graphs(*arguments):
+        for graphs, references in self.predict(*arguments):
             pairs = zip(graphs, references, strict=True)
             yield [ground_objects(graph, truth, self.mode, self.iou_threshold) for graph, truth in pairs], references
 

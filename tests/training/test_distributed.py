@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
+from speaq_hf.predictions import read_scene_graphs
 from training import evaluate
 
 from .two_processes import MODELS, deviation_from_weighted_sum, loss_and_gradients
@@ -80,9 +81,15 @@ def test_launch_resume_and_evaluate_with_two_processes(trained, genome, tmp_path
     # Seven images: one process has four, the other three.
     words = ["--model", str(trained[0] / "final"), "--data", str(genome), "--max_images", "7", "--batch_size", "2"]
     words += ["--num_workers", "0", "--objects"]
-    output = launch(str(ROOT / "training" / "evaluate.py"), *words, "--output", str(tmp_path / "two.json"))
+    results, saved = ([str(tmp_path / name) for name in (f"one.{end}", f"two.{end}")] for end in ("json", "jsonl"))
+    more = ["--output", results[1], "--save_predictions", saved[1]]
+    output = launch(str(ROOT / "training" / "evaluate.py"), *words, *more)
     assert output.count("protocol speaq") == 1  # one process prints
-    evaluate.main([*words, "--output", str(tmp_path / "one.json")])
-    one, two = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "two.json"))
+    evaluate.main([*words, "--output", results[0], "--save_predictions", saved[0]])
+    one, two = (json.loads(Path(file).read_text()) for file in results)
     assert one == two
     assert one["metrics"]["num_images"] + one["metrics"]["num_images_without_relations"] == 7
+    one, two = (list(read_scene_graphs(file)) for file in saved)
+    assert [image_id for image_id, _ in one] == [image_id for image_id, _ in two] and len(one) == 7
+    for (_, graph), (_, other) in zip(one, two, strict=True):
+        assert torch.allclose(graph.boxes, other.boxes, atol=1e-2)  # in other batches, so not bit for bit

@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from speaq_hf import SceneGraph, SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
 from speaq_hf.data import load_synthetic_genome, object_names, predicate_names
 from speaq_hf.metrics import SceneGraphRecall
+from speaq_hf.metrics.oracle import ground_objects
+from speaq_hf.predictions import read_scene_graphs
 from tests.helpers import tiny_config
 from training import evaluate
 from training.prediction import (
@@ -21,7 +23,9 @@ from training.prediction import (
     LoadingOptions,
     evaluate_recall,
     predict_scene_graphs,
+    reference_from_row,
 )
+from training.saved_predictions import SavedPredictions
 from training.tables import format_table
 
 
@@ -86,6 +90,31 @@ def test_given_objects_are_marked_as_oracle(saved_model, genome, mode, capsys):
     assert "pair_accuracy@20" in report["metrics"]
     printed = capsys.readouterr().out
     assert f"{mode} (oracle)" in printed and report["note"] in printed
+
+
+@pytest.mark.parametrize("mode", ["sgdet", "predcls"])
+def test_saved_predictions_give_the_same_numbers(saved_model, genome, tmp_path, mode):
+    """What the model itself predicted is saved, also in a mode that gives it something."""
+    file = tmp_path / "folder" / "predictions.jsonl"
+    report = run(saved_model, genome, "--mode", mode, "--protocols", "strict", "--save_predictions", str(file))
+    dataset = load_synthetic_genome(genome, "test")
+    graphs = dict(read_scene_graphs(file))
+    assert list(graphs) == dataset["image_id"] and [*tmp_path.glob("folder/*")] == [file]
+    metric = SceneGraphRecall(50, mode=mode, protocol="strict")
+    for row, graph in zip(dataset, graphs.values(), strict=True):
+        reference = reference_from_row(row)
+        metric.add_batch([graph if mode == "sgdet" else ground_objects(graph, reference, mode)], [reference])
+    for name in ("R@100", "ng-R@100", "mR@50"):
+        assert metric.compute()[name] == report["metrics"][name]
+
+
+def test_parts_of_processes_without_images_join(tmp_path):
+    saved = SavedPredictions(tmp_path / "all.jsonl")
+    for number, text in enumerate(["", "names\n1\n4\n6\n", "names\n2\n5\n", "names\n3\n"]):
+        (tmp_path / f"all.jsonl.part{number}").write_text(text)
+    saved.join(4)
+    assert (tmp_path / "all.jsonl").read_text().split() == ["names", "1", "2", "3", "4", "5", "6"]
+    assert [path.name for path in tmp_path.iterdir()] == ["all.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -158,6 +187,10 @@ def test_references_keep_boxes_that_the_processor_would_clip():
         ),
         (["--ks", "20", "0"], "--ks must be numbers of at least 1, got [20, 0]"),
         (["--replicates", "-1"], "--replicates must be at least 0"),
+        (
+            ["--save_predictions", "model/config.json/all.jsonl"],
+            "--save_predictions: cannot write model/config.json/all",
+        ),
         (["--objects", "--mode", "sgcls"], "--objects needs --mode sgdet: in sgcls boxes are given"),
         (["--format", "visual_genome"], "VG-SGG-dicts-with-attri.json does not exist"),
     ],
