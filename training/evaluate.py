@@ -30,13 +30,13 @@ from speaq_hf.data import (  # noqa: E402
     zero_shot_triplets,
 )
 from speaq_hf.metrics import PROTOCOLS  # noqa: E402
+from speaq_hf.metrics.evaluation_text import protocol_table  # noqa: E402
 from speaq_hf.metrics.object_precision import ObjectPrecision  # noqa: E402
 from speaq_hf.metrics.oracle import ORACLE_MODES, ORACLE_NOTE  # noqa: E402
 from speaq_hf.metrics.scene_graph_evaluator import RecallSettings, SceneGraphEvaluator  # noqa: E402
 from training.arguments import DataArguments, DataFormat  # noqa: E402
 from training.data import data_root, load_split  # noqa: E402
 from training.errors import USER_ERRORS, exit_on_user_error  # noqa: E402
-from training.evaluation_results import format_results  # noqa: E402
 from training.json_files import write_json  # noqa: E402
 from training.loading import load_complete, naming_option  # noqa: E402
 from training.prediction import (  # noqa: E402
@@ -46,9 +46,12 @@ from training.prediction import (  # noqa: E402
     predict_scene_graphs,
 )
 from training.saved_predictions import SavedPredictions  # noqa: E402
+from training.tables import format_table  # noqa: E402
 
 
 logger = logging.getLogger(__name__)
+
+OBJECT_METRICS = ("AP", "AP50", "AP75", "AR100")
 
 
 @dataclass
@@ -217,10 +220,14 @@ def build_report(arguments: EvaluateArguments, results: dict[str, Any]) -> dict[
     return source | {"oracle": oracle} | note | {"protocol": name, "metrics": first["metrics"]} | results
 
 
-def print_results(report: dict[str, Any]) -> None:
-    """Print what `build_report` made."""
+def format_report(report: dict[str, Any]) -> str:
+    """What `build_report` made, as tables for people."""
     title = f"{report['split']}, {report['num_images']} images, {report['mode']}{' (oracle)' * report['oracle']}"
-    print("\n\n".join([title, *([report["note"]] if report["oracle"] else []), format_results(report)]))
+    parts = [title, *([report["note"]] if report["oracle"] else [])]
+    parts += ["\n".join(protocol_table(name, results, report)) for name, results in report["protocols"].items()]
+    if "objects" in report:
+        parts.append(format_table({"objects (COCO)": report["objects"]}, OBJECT_METRICS, heading="%"))
+    return "\n\n".join(parts)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -246,7 +253,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     if accelerator.is_main_process:
         report = build_report(arguments, results)
-        print_results(report)  # before the file, in case the disk is full
+        print(format_report(report))  # before the file, in case the disk is full
         with exit_on_user_error():
             write_json(output, report)
             print(f"\nwritten: {output}")

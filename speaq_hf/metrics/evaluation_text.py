@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,31 @@ def evaluation_text(results: Mapping[str, Any]) -> str:
     for name, evaluation in zip(names, results["predictions"], strict=True):
         lines += [_heading(name, evaluation, results["ground_truth"]), ""]
         for protocol, of_protocol in evaluation["protocols"].items():
-            lines += [*_table(protocol, of_protocol, evaluation), ""]
+            lines += [*protocol_table(protocol, of_protocol, evaluation), ""]
     for protocol, differences in results.get("comparison", {}).items():
         ks = results["predictions"][0]["ks"]
         lines += [f"protocol {protocol}", *_sentences(differences, names, ks), ""]
     return "\n".join(lines)
+
+
+def protocol_table(protocol: str, results: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
+    """The results of one protocol.
+
+    Args:
+        protocol: Its name.
+        results: Its part of `SceneGraphEvaluator.compute`.
+        evaluation: The whole, for `ks` and `confidence`.
+
+    Returns:
+        Lines of a table in percent, metrics as rows and K as columns.
+    """
+    metrics, ks = results["metrics"], evaluation["ks"]
+    intervals = results.get("intervals", {})
+    rows = [name for name in _ROWS if f"{name}@{ks[0]}" in metrics]
+    cells = [[_cell(metrics[f"{name}@{k}"], intervals.get(f"{name}@{k}")) for k in ks] for name in rows]
+    head = f"protocol {protocol} (rules {results['fingerprint']}), {metrics['num_images']} images"
+    head += f", {evaluation['confidence']:.0%} intervals" if intervals else ""
+    return [head, *_aligned([["%", *(f"@{k}" for k in ks)], *([n, *c] for n, c in zip(rows, cells, strict=True))])]
 
 
 def _short_names(files: Sequence[str]) -> list[str]:
@@ -49,18 +70,8 @@ def _heading(name: str, evaluation: Mapping[str, Any], truth: str) -> str:
     return f"{name}: {mode}" + (f", {missing} of them not in the file" if missing else "")
 
 
-def _table(protocol: str, results: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
-    metrics, ks = results["metrics"], evaluation["ks"]
-    intervals = results.get("intervals", {})
-    rows = [name for name in _ROWS if f"{name}@{ks[0]}" in metrics]
-    cells = [[_cell(metrics[f"{name}@{k}"], intervals.get(f"{name}@{k}")) for k in ks] for name in rows]
-    head = f"protocol {protocol} (rules {results['fingerprint']}), {metrics['num_images']} images"
-    head += f", {evaluation['confidence']:.0%} intervals" if intervals else ""
-    return [head, *_aligned([["%", *(f"@{k}" for k in ks)], *([n, *c] for n, c in zip(rows, cells, strict=True))])]
-
-
 def _cell(value: float | None, interval: Sequence[float | None] | None) -> str:
-    if value is None:
+    if value is None or math.isnan(value):
         return "-"
     low, high = (None, None) if interval is None else interval
     return f"{100 * value:.2f}" + ("" if low is None or high is None else f" [{100 * low:.2f}, {100 * high:.2f}]")

@@ -307,14 +307,3 @@ def test_table():
         "R@20    51.23      0.00",
         "zR@20       -         -",
     ]
-
-
-def test_table_with_intervals():
-    nan = float("nan")
-    columns = {"@20": {"R": 0.5, "zR": nan}, "@100": {"R": 1.0, "zR": 0.0}}
-    intervals = {"@20": {"R": (0.45, 0.55), "zR": (nan, nan)}, "@100": {"R": None, "zR": (nan, nan)}}
-    assert format_table(columns, ["R", "zR"], intervals=intervals).splitlines() == [
-        "                  @20   @100",
-        "R  50.00 [45.0, 55.0] 100.00",
-        "zR                  -   0.00",
-    ]
