@@ -12,6 +12,9 @@ from .image_triplets import ImageTriplets
 from .protocols import PROTOCOLS, EvaluationProtocol
 
 
+_UNLIKE_WEIGHTS = np.sqrt([2.0, 3.0, 5.0, 7.0])  # unlike boxes hardly ever have equal weighted sums
+
+
 def ranked_graph(prediction: ImageTriplets, protocol: EvaluationProtocol) -> ImageTriplets:
     """The prediction with its rows in the order of the protocol, and identical objects merged if it says so.
 
@@ -46,7 +49,7 @@ def constrained_triplets(
     if protocol.one_predicate_per_pair:
         relations = relations[_first_of_each(pair_numbers(relations, len(prediction.boxes)))]
     elif protocol.merge_identical_predictions:
-        relations = _without_repetitions(relations, len(prediction.boxes))
+        relations = without_repetitions(relations, len(prediction.boxes))
     return relations[:limit]
 
 
@@ -71,13 +74,13 @@ def unconstrained_triplets(prediction: ImageTriplets, protocol: EvaluationProtoc
         given = prediction.relations
     if given is not None:
         if protocol.merge_identical_predictions:
-            given = _without_repetitions(given, len(prediction.boxes))
+            given = without_repetitions(given, len(prediction.boxes))
         return given[:limit]
     pair_scores = prediction.scores[prediction.relations[:, 0]] * prediction.scores[prediction.relations[:, 1]]
     scores = pair_scores[:, None] * prediction.predicate_probabilities[:, :-1]  # (k, P)
     if protocol.merge_identical_predictions:
         rows, scores = _best_of_each_pair(prediction, scores)
-        return _best_combinations(prediction.relations[rows], scores, scores.max(axis=1, initial=0), limit)
+        return _best_combinations(prediction.relations[rows], scores, scores.max(axis=1), limit)
     own_scores = scores[np.arange(len(scores)), prediction.relations[:, 2]]
     return _best_combinations(prediction.relations, scores, own_scores, limit)
 
@@ -96,9 +99,26 @@ def best_unconstrained(graph: Any, limit: int) -> np.ndarray:
     return unconstrained_triplets(prediction, PROTOCOLS["sgbench"], limit)
 
 
+def identical_objects(graph: ImageTriplets) -> np.ndarray | None:
+    """For each object the number `(n,)` of the first one with its class and its box; None if no two are identical."""
+    sums = np.sort((graph.boxes * _UNLIKE_WEIGHTS).sum(axis=1) + graph.labels)
+    if (sums[1:] > sums[:-1]).all():  # identical objects have equal sums; this is much cheaper than to compare rows
+        return None
+    rows = np.column_stack([graph.boxes, graph.labels]) + 0.0  # compared as bytes, so -0 must become 0
+    first: dict[bytes, int] = {}
+    numbers = [first.setdefault(row.tobytes(), number) for number, row in enumerate(rows)]
+    return np.array(numbers) if len(first) < len(rows) else None
+
+
 def pair_numbers(relations: np.ndarray, num_objects: int) -> np.ndarray:
     """A number `(k,)` for the (subject, object) pair of each row of `relations` `(k, 3)`."""
     return relations[:, 0] * num_objects + relations[:, 1]
+
+
+def without_repetitions(relations: np.ndarray, num_objects: int) -> np.ndarray:
+    """The rows of `relations` `(k, 3)` that no earlier row equals."""
+    num_predicates = relations[:, 2].max(initial=0) + 1
+    return relations[_first_of_each(pair_numbers(relations, num_objects) * num_predicates + relations[:, 2])]
 
 
 def _sorted_by_score(prediction: ImageTriplets) -> ImageTriplets:
@@ -116,16 +136,14 @@ def _sorted_by_score(prediction: ImageTriplets) -> ImageTriplets:
 
 
 def _with_merged_objects(prediction: ImageTriplets) -> ImageTriplets:
-    rows = np.column_stack([prediction.boxes, prediction.labels])  # (n, 5)
-    _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    if len(first) == len(rows):
+    numbers = identical_objects(prediction)
+    if numbers is None:
         return prediction
-    group = group.reshape(-1)
-    best = np.full(len(first), -np.inf, dtype=np.float32)
-    np.maximum.at(best, group, prediction.scores)
+    best = np.full(len(numbers), -np.inf, dtype=np.float32)
+    np.maximum.at(best, numbers, prediction.scores)
     merged = {name: getattr(prediction, name) for name in ("relations", "unconstrained_relations")}
-    merged = {name: _renumbered(relations, first[group]) for name, relations in merged.items()}
-    return dataclasses.replace(prediction, scores=best[group], **merged)
+    merged = {name: _renumbered(relations, numbers) for name, relations in merged.items()}
+    return dataclasses.replace(prediction, scores=best[numbers], **merged)
 
 
 def _renumbered(relations: np.ndarray | None, new_numbers: np.ndarray) -> np.ndarray | None:
@@ -137,11 +155,6 @@ def _renumbered(relations: np.ndarray | None, new_numbers: np.ndarray) -> np.nda
 def _first_of_each(numbers: np.ndarray) -> np.ndarray:
     """Where each number of `(k,)` occurs first, in order."""
     return np.sort(np.unique(numbers, return_index=True)[1])
-
-
-def _without_repetitions(relations: np.ndarray, num_objects: int) -> np.ndarray:
-    num_predicates = relations[:, 2].max(initial=0) + 1
-    return relations[_first_of_each(pair_numbers(relations, num_objects) * num_predicates + relations[:, 2])]
 
 
 def _best_of_each_pair(prediction: ImageTriplets, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from .box_overlap import intersection_over_union, union_boxes
-from .candidates import constrained_triplets, pair_numbers, ranked_graph, unconstrained_triplets
+from .candidates import (
+    constrained_triplets,
+    identical_objects,
+    pair_numbers,
+    ranked_graph,
+    unconstrained_triplets,
+    without_repetitions,
+)
 from .image_triplets import ImageTriplets
 from .protocols import EvaluationProtocol
 
@@ -90,7 +97,8 @@ def rank_triplets(
     )
     if not with_annotated_pairs:
         return ranks
-    known = [_on_annotated_pairs(c, reference) for c, reference in zip(constrained, references, strict=True)]
+    numbers = [identical_objects(p) if protocol.merge_identical_objects else None for p in predictions]
+    known = [_on_annotated_pairs(*image) for image in zip(constrained, references, numbers, strict=True)]
     hits = agreement.hits(_Triplets.of(known, predicted), truth)
     return dataclasses.replace(ranks, annotated_pair=hits.ranks(hits.by_boxes()))
 
@@ -226,9 +234,11 @@ def _largest_of_each(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _with_distinct_relations(reference: ImageTriplets) -> ImageTriplets:
-    return dataclasses.replace(reference, relations=np.unique(reference.relations, axis=0))
+    return dataclasses.replace(reference, relations=without_repetitions(reference.relations, len(reference.boxes)))
 
 
-def _on_annotated_pairs(candidates: np.ndarray, reference: ImageTriplets) -> np.ndarray:
-    pairs = (pair_numbers(rows, len(reference.boxes)) for rows in (candidates, reference.relations))
+def _on_annotated_pairs(candidates: np.ndarray, reference: ImageTriplets, numbers: np.ndarray | None) -> np.ndarray:
+    """The candidates on pairs that are annotated; `numbers` are the objects that stand for merged ones."""
+    annotated = reference.relations if numbers is None else numbers[reference.relations[:, :2]]
+    pairs = (pair_numbers(rows, len(reference.boxes)) for rows in (candidates, annotated))
     return candidates[np.isin(*pairs)]
