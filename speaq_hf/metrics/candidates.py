@@ -47,7 +47,7 @@ def constrained_triplets(
     """
     relations = prediction.relations
     if protocol.one_predicate_per_pair:
-        relations = relations[_first_of_each(pair_numbers(relations, len(prediction.boxes)))]
+        relations = relations[_is_first(pair_numbers(relations, len(prediction.boxes)))]
     elif protocol.merge_identical_predictions:
         relations = without_repetitions(relations, len(prediction.boxes))
     return relations[:limit]
@@ -76,13 +76,13 @@ def unconstrained_triplets(prediction: ImageTriplets, protocol: EvaluationProtoc
         if protocol.merge_identical_predictions:
             given = without_repetitions(given, len(prediction.boxes))
         return given[:limit]
-    pair_scores = prediction.scores[prediction.relations[:, 0]] * prediction.scores[prediction.relations[:, 1]]
+    relations = prediction.relations
+    pair_scores = prediction.scores[relations[:, 0]] * prediction.scores[relations[:, 1]]
     scores = pair_scores[:, None] * prediction.predicate_probabilities[:, :-1]  # (k, P)
+    first_rows = np.arange(len(relations))
     if protocol.merge_identical_predictions:
-        rows, scores = _best_of_each_pair(prediction, scores)
-        return _best_combinations(prediction.relations[rows], scores, scores.max(axis=1), limit)
-    own_scores = scores[np.arange(len(scores)), prediction.relations[:, 2]]
-    return _best_combinations(prediction.relations, scores, own_scores, limit)
+        first_rows = _first_occurrence(pair_numbers(relations, len(prediction.boxes)))
+    return _best_combinations(relations, scores, first_rows, limit)
 
 
 def best_unconstrained(graph: Any, limit: int) -> np.ndarray:
@@ -118,7 +118,7 @@ def pair_numbers(relations: np.ndarray, num_objects: int) -> np.ndarray:
 def without_repetitions(relations: np.ndarray, num_objects: int) -> np.ndarray:
     """The rows of `relations` `(k, 3)` that no earlier row equals."""
     num_predicates = relations[:, 2].max(initial=0) + 1
-    return relations[_first_of_each(pair_numbers(relations, num_objects) * num_predicates + relations[:, 2])]
+    return relations[_is_first(pair_numbers(relations, num_objects) * num_predicates + relations[:, 2])]
 
 
 def _sorted_by_score(prediction: ImageTriplets) -> ImageTriplets:
@@ -152,39 +152,50 @@ def _renumbered(relations: np.ndarray | None, new_numbers: np.ndarray) -> np.nda
     return np.column_stack([new_numbers[relations[:, :2]], relations[:, 2]])
 
 
-def _first_of_each(numbers: np.ndarray) -> np.ndarray:
-    """Where each number of `(k,)` occurs first, in order."""
-    return np.sort(np.unique(numbers, return_index=True)[1])
+def _first_occurrence(numbers: np.ndarray) -> np.ndarray:
+    """Where each of the numbers `(k,)`, at least 0, occurs first: `(k,)`."""
+    count = len(numbers)
+    ordered = np.sort(numbers * count + np.arange(count))  # np.unique sorts stably, which takes three times as long
+    groups = ordered // count
+    positions = ordered - groups * count
+    starts = np.ones(count, dtype=bool)
+    starts[1:] = groups[1:] > groups[:-1]
+    first = np.empty_like(positions)
+    first[positions] = positions[starts][starts.cumsum() - 1]
+    return first
 
 
-def _best_of_each_pair(prediction: ImageTriplets, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first row of each pair `(q,)`, in order, and the best score of each of its predicates `(q, P)`."""
-    numbers = pair_numbers(prediction.relations, len(prediction.boxes))
-    _, first, group = np.unique(numbers, return_index=True, return_inverse=True)
-    if len(first) == len(scores):
-        return np.arange(len(scores)), scores
-    by_group = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[by_group], np.arange(len(first)))
-    best = np.maximum.reduceat(scores[by_group], starts, axis=0)
-    order = np.argsort(first)
-    return first[order], best[order]
+def _is_first(numbers: np.ndarray) -> np.ndarray:
+    """Which of the numbers `(k,)` have not occurred before: `(k,)` booleans."""
+    return _first_occurrence(numbers) == np.arange(len(numbers))
 
 
-def _best_combinations(relations: np.ndarray, scores: np.ndarray, lower_bounds: np.ndarray, limit: int) -> np.ndarray:
-    """The best (row, predicate) combinations as triplets `(min(limit, k * P), 3)`.
+def _best_combinations(relations: np.ndarray, scores: np.ndarray, first_rows: np.ndarray, limit: int) -> np.ndarray:
+    """The best combinations of a pair and a predicate as triplets `(q, 3)`, each once.
 
     Args:
-        relations: `(k, 3)`; the predicates are not looked at.
-        scores: `(k, P)`.
-        lower_bounds: `(k,)` one of the scores of each row. The limit-th best of them is a floor under the limit-th best
-            of all scores, so that only scores above it need sorting.
+        relations: `(k, 3)`.
+        scores: `(k, P)` of every predicate of every row.
+        first_rows: `(k,)` the row that stands for each row. Where one stands for several, the best of their scores counts.
         limit: Largest number of combinations.
     """
-    flat = scores.ravel()
-    floor = np.partition(lower_bounds, -limit)[-limit] if len(lower_bounds) > limit else -np.inf
-    found = np.flatnonzero(flat >= floor)
-    if len(found) > limit:  # sort only what can be among the best, ties with the last one included
-        found = found[flat[found] >= np.partition(flat[found], -limit)[-limit]]
-    best = found[np.argsort(-flat[found], kind="stable")][:limit]
-    rows, predicates = np.divmod(best, scores.shape[1])
+    num_rows, num_predicates = scores.shape
+    is_first = first_rows == np.arange(num_rows)
+    # Sorting all scores would take most of the time. The limit-th best of any distinct combinations bounds the limit-th
+    # best of all from below, first among the predicates of `relations`, then among what these leave.
+    named = scores[np.arange(num_rows), relations[:, 2]][is_first]
+    found = np.flatnonzero(scores.ravel() >= _nth_largest(named, limit))
+    values, rows = scores.ravel()[found], found // num_predicates
+    enough = values >= _nth_largest(values[is_first[rows]], limit)
+    found, values, rows = found[enough], values[enough], rows[enough]
+    combinations = found + (first_rows[rows] - rows) * num_predicates
+    combinations = combinations[np.lexsort((combinations, -values))]
+    if not is_first.all():
+        combinations = combinations[_is_first(combinations)]
+    rows, predicates = np.divmod(combinations[:limit], num_predicates)
     return np.column_stack([relations[rows, :2], predicates])
+
+
+def _nth_largest(values: np.ndarray, n: int) -> float:
+    """The n-th largest value; minus infinity where there are fewer."""
+    return np.partition(values, -n)[-n] if len(values) >= n else -np.inf
