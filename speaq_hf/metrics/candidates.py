@@ -10,6 +10,7 @@ import numpy as np
 
 from .image_triplets import ImageTriplets
 from .protocols import PROTOCOLS, EvaluationProtocol
+from .repetitions import is_first, without_repetitions
 
 
 _UNLIKE_WEIGHTS = np.sqrt([2.0, 3.0, 5.0, 7.0])  # unlike boxes hardly ever have equal weighted sums
@@ -47,7 +48,7 @@ def constrained_triplets(
     """
     relations = prediction.relations
     if protocol.one_predicate_per_pair:
-        relations = relations[_is_first(pair_numbers(relations, len(prediction.boxes)))]
+        relations = relations[prediction.first_of_pair == np.arange(len(relations))]
     elif protocol.merge_identical_predictions:
         relations = without_repetitions(relations, len(prediction.boxes))
     return relations[:limit]
@@ -81,7 +82,7 @@ def unconstrained_triplets(prediction: ImageTriplets, protocol: EvaluationProtoc
     scores = pair_scores[:, None] * prediction.predicate_probabilities[:, :-1]  # (k, P)
     first_rows = np.arange(len(relations))
     if protocol.merge_identical_predictions:
-        first_rows = _first_occurrence(pair_numbers(relations, len(prediction.boxes)))
+        first_rows = prediction.first_of_pair
     return _best_combinations(relations, scores, first_rows, limit)
 
 
@@ -108,17 +109,6 @@ def identical_objects(graph: ImageTriplets) -> np.ndarray | None:
     first: dict[bytes, int] = {}
     numbers = [first.setdefault(row.tobytes(), number) for number, row in enumerate(rows)]
     return np.array(numbers) if len(first) < len(rows) else None
-
-
-def pair_numbers(relations: np.ndarray, num_objects: int) -> np.ndarray:
-    """A number `(k,)` for the (subject, object) pair of each row of `relations` `(k, 3)`."""
-    return relations[:, 0] * num_objects + relations[:, 1]
-
-
-def without_repetitions(relations: np.ndarray, num_objects: int) -> np.ndarray:
-    """The rows of `relations` `(k, 3)` that no earlier row equals."""
-    num_predicates = relations[:, 2].max(initial=0) + 1
-    return relations[_is_first(pair_numbers(relations, num_objects) * num_predicates + relations[:, 2])]
 
 
 def _sorted_by_score(prediction: ImageTriplets) -> ImageTriplets:
@@ -152,24 +142,6 @@ def _renumbered(relations: np.ndarray | None, new_numbers: np.ndarray) -> np.nda
     return np.column_stack([new_numbers[relations[:, :2]], relations[:, 2]])
 
 
-def _first_occurrence(numbers: np.ndarray) -> np.ndarray:
-    """Where each of the numbers `(k,)`, at least 0, occurs first: `(k,)`."""
-    count = len(numbers)
-    ordered = np.sort(numbers * count + np.arange(count))  # np.unique sorts stably, which takes three times as long
-    groups = ordered // count
-    positions = ordered - groups * count
-    starts = np.ones(count, dtype=bool)
-    starts[1:] = groups[1:] > groups[:-1]
-    first = np.empty_like(positions)
-    first[positions] = positions[starts][starts.cumsum() - 1]
-    return first
-
-
-def _is_first(numbers: np.ndarray) -> np.ndarray:
-    """Which of the numbers `(k,)` have not occurred before: `(k,)` booleans."""
-    return _first_occurrence(numbers) == np.arange(len(numbers))
-
-
 def _best_combinations(relations: np.ndarray, scores: np.ndarray, first_rows: np.ndarray, limit: int) -> np.ndarray:
     """The best combinations of a pair and a predicate as triplets `(q, 3)`, each once.
 
@@ -180,18 +152,18 @@ def _best_combinations(relations: np.ndarray, scores: np.ndarray, first_rows: np
         limit: Largest number of combinations.
     """
     num_rows, num_predicates = scores.shape
-    is_first = first_rows == np.arange(num_rows)
+    stands = first_rows == np.arange(num_rows)
     # Sorting all scores would take most of the time. The limit-th best of any distinct combinations bounds the limit-th
     # best of all from below, first among the predicates of `relations`, then among what these leave.
-    named = scores[np.arange(num_rows), relations[:, 2]][is_first]
+    named = scores[np.arange(num_rows), relations[:, 2]][stands]
     found = np.flatnonzero(scores.ravel() >= _nth_largest(named, limit))
     values, rows = scores.ravel()[found], found // num_predicates
-    enough = values >= _nth_largest(values[is_first[rows]], limit)
+    enough = values >= _nth_largest(values[stands[rows]], limit)
     found, values, rows = found[enough], values[enough], rows[enough]
     combinations = found + (first_rows[rows] - rows) * num_predicates
     combinations = combinations[np.lexsort((combinations, -values))]
-    if not is_first.all():
-        combinations = combinations[_is_first(combinations)]
+    if not stands.all():
+        combinations = combinations[is_first(combinations)]
     rows, predicates = np.divmod(combinations[:limit], num_predicates)
     return np.column_stack([relations[rows, :2], predicates])
 
