@@ -70,7 +70,7 @@ def test_rank_by_score():
 
 def test_merge_identical_objects():
     """A pair is named twice, the second time by a copy of its subject."""
-    copied = {"boxes": [*BOXES, BOXES[0]], "labels": [0, 1, 2, 0]}
+    copied = {"boxes": [*BOXES, [-0.0, 0, 9, 9]], "labels": [0, 1, 2, 0]}  # -0 is 0
     reference = annotated([0, 1, 2])
     second_guess = predicted([0, 1, 1], [3, 1, 2], **copied)
     for merged, recall in ((False, 1), (True, 0)):
