@@ -167,8 +167,8 @@ def evaluate_many(arguments: tuple[int, int, int, str, int]) -> dict[str, Any]:
         arguments: Seed, objects per image, images, protocol, bootstrap replicates.
 
     Returns:
-        `start` and `end` (s), and for every tenth of the way the images `per_second`, the `peak_mb` of the
-        process so far and the `metric_kb`, its pickled size.
+        `start` and `end` (s), how many `images` it evaluated, and for every tenth of the way the images `per_second`, the
+        `peak_mb` of the process so far and the `metric_kb`, its pickled size.
     """
     seed, num_objects, num_images, protocol, num_replicates = arguments
     rng = np.random.default_rng(seed)
@@ -176,13 +176,14 @@ def evaluate_many(arguments: tuple[int, int, int, str, int]) -> dict[str, Any]:
     predictions, references = [as_scene_graph(prediction) for prediction, _ in images], [image[1] for image in images]
     metric = evaluate(predictions, references, protocol=protocol, num_replicates=num_replicates)
     metric.reset()
-    report: dict[str, Any] = {"start": time.time(), "per_second": [], "peak_mb": [], "metric_kb": []}
+    report: dict[str, Any] = {"start": time.time(), "images": 0, "per_second": [], "peak_mb": [], "metric_kb": []}
     for _ in range(10):
         start, added = time.perf_counter(), 0
         while added < num_images // 10:
             first = added % len(images)
             metric.add_batch(predictions[first : first + BATCH], references[first : first + BATCH])
             added += BATCH
+        report["images"] += added
         report["per_second"].append(added / (time.perf_counter() - start))
         report["peak_mb"].append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
         report["metric_kb"].append(len(pickle.dumps(metric)) / 1e3)
@@ -196,10 +197,8 @@ def two_processes(num_objects: int, num_images: int) -> dict[str, float]:
         with multiprocessing.get_context("spawn").Pool(2) as pool:
             work = [(seed, num_objects, num_images, protocol, 0) for seed in (1, 2)]
             first, second = pool.map(evaluate_many, work, chunksize=1)
-        together = min(first["end"], second["end"]) - max(first["start"], second["start"])
-        if together < 0.5 * max(part["end"] - part["start"] for part in (first, second)):
-            raise RuntimeError("The two processes did not run side by side; try more images.")
-        rates[protocol] = sum(statistics.median(part["per_second"]) for part in (first, second))
+        seconds = max(first["end"], second["end"]) - min(first["start"], second["start"])
+        rates[protocol] = (first["images"] + second["images"]) / seconds
     return rates
 
 
