@@ -10,6 +10,10 @@ import numpy as np
 
 from .image_triplets import ImageTriplets
 from .protocols import PROTOCOLS, EvaluationProtocol
+from .repetitions import is_first, without_repetitions
+
+
+_UNLIKE_WEIGHTS = np.sqrt([2.0, 3.0, 5.0, 7.0])  # unlike boxes hardly ever have equal weighted sums
 
 
 def ranked_graph(prediction: ImageTriplets, protocol: EvaluationProtocol) -> ImageTriplets:
@@ -44,9 +48,9 @@ def constrained_triplets(
     """
     relations = prediction.relations
     if protocol.one_predicate_per_pair:
-        relations = relations[_first_of_each(pair_numbers(relations, len(prediction.boxes)))]
+        relations = relations[prediction.first_of_pair == np.arange(len(relations))]
     elif protocol.merge_identical_predictions:
-        relations = _without_repetitions(relations, len(prediction.boxes))
+        relations = without_repetitions(relations, len(prediction.boxes))
     return relations[:limit]
 
 
@@ -71,15 +75,15 @@ def unconstrained_triplets(prediction: ImageTriplets, protocol: EvaluationProtoc
         given = prediction.relations
     if given is not None:
         if protocol.merge_identical_predictions:
-            given = _without_repetitions(given, len(prediction.boxes))
+            given = without_repetitions(given, len(prediction.boxes))
         return given[:limit]
-    pair_scores = prediction.scores[prediction.relations[:, 0]] * prediction.scores[prediction.relations[:, 1]]
+    relations = prediction.relations
+    pair_scores = prediction.scores[relations[:, 0]] * prediction.scores[relations[:, 1]]
     scores = pair_scores[:, None] * prediction.predicate_probabilities[:, :-1]  # (k, P)
+    first_rows = np.arange(len(relations))
     if protocol.merge_identical_predictions:
-        rows, scores = _best_of_each_pair(prediction, scores)
-        return _best_combinations(prediction.relations[rows], scores, scores.max(axis=1, initial=0), limit)
-    own_scores = scores[np.arange(len(scores)), prediction.relations[:, 2]]
-    return _best_combinations(prediction.relations, scores, own_scores, limit)
+        first_rows = prediction.first_of_pair
+    return _best_combinations(relations, scores, first_rows, limit)
 
 
 def best_unconstrained(graph: Any, limit: int) -> np.ndarray:
@@ -96,9 +100,15 @@ def best_unconstrained(graph: Any, limit: int) -> np.ndarray:
     return unconstrained_triplets(prediction, PROTOCOLS["sgbench"], limit)
 
 
-def pair_numbers(relations: np.ndarray, num_objects: int) -> np.ndarray:
-    """A number `(k,)` for the (subject, object) pair of each row of `relations` `(k, 3)`."""
-    return relations[:, 0] * num_objects + relations[:, 1]
+def identical_objects(graph: ImageTriplets) -> np.ndarray | None:
+    """For each object the number `(n,)` of the first one with its class and its box; None if no two are identical."""
+    sums = np.sort((graph.boxes * _UNLIKE_WEIGHTS).sum(axis=1) + graph.labels)
+    if (sums[1:] > sums[:-1]).all():  # identical objects have equal sums; this is much cheaper than to compare rows
+        return None
+    rows = np.column_stack([graph.boxes, graph.labels]) + 0.0  # compared as bytes, so -0 must become 0
+    first: dict[bytes, int] = {}
+    numbers = [first.setdefault(row.tobytes(), number) for number, row in enumerate(rows)]
+    return np.array(numbers) if len(first) < len(rows) else None
 
 
 def _sorted_by_score(prediction: ImageTriplets) -> ImageTriplets:
@@ -116,16 +126,14 @@ def _sorted_by_score(prediction: ImageTriplets) -> ImageTriplets:
 
 
 def _with_merged_objects(prediction: ImageTriplets) -> ImageTriplets:
-    rows = np.column_stack([prediction.boxes, prediction.labels])  # (n, 5)
-    _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    if len(first) == len(rows):
+    numbers = identical_objects(prediction)
+    if numbers is None:
         return prediction
-    group = group.reshape(-1)
-    best = np.full(len(first), -np.inf, dtype=np.float32)
-    np.maximum.at(best, group, prediction.scores)
+    best = np.full(len(numbers), -np.inf, dtype=np.float32)
+    np.maximum.at(best, numbers, prediction.scores)
     merged = {name: getattr(prediction, name) for name in ("relations", "unconstrained_relations")}
-    merged = {name: _renumbered(relations, first[group]) for name, relations in merged.items()}
-    return dataclasses.replace(prediction, scores=best[group], **merged)
+    merged = {name: _renumbered(relations, numbers) for name, relations in merged.items()}
+    return dataclasses.replace(prediction, scores=best[numbers], **merged)
 
 
 def _renumbered(relations: np.ndarray | None, new_numbers: np.ndarray) -> np.ndarray | None:
@@ -134,44 +142,32 @@ def _renumbered(relations: np.ndarray | None, new_numbers: np.ndarray) -> np.nda
     return np.column_stack([new_numbers[relations[:, :2]], relations[:, 2]])
 
 
-def _first_of_each(numbers: np.ndarray) -> np.ndarray:
-    """Where each number of `(k,)` occurs first, in order."""
-    return np.sort(np.unique(numbers, return_index=True)[1])
-
-
-def _without_repetitions(relations: np.ndarray, num_objects: int) -> np.ndarray:
-    num_predicates = relations[:, 2].max(initial=0) + 1
-    return relations[_first_of_each(pair_numbers(relations, num_objects) * num_predicates + relations[:, 2])]
-
-
-def _best_of_each_pair(prediction: ImageTriplets, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first row of each pair `(q,)`, in order, and the best score of each of its predicates `(q, P)`."""
-    numbers = pair_numbers(prediction.relations, len(prediction.boxes))
-    _, first, group = np.unique(numbers, return_index=True, return_inverse=True)
-    if len(first) == len(scores):
-        return np.arange(len(scores)), scores
-    by_group = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[by_group], np.arange(len(first)))
-    best = np.maximum.reduceat(scores[by_group], starts, axis=0)
-    order = np.argsort(first)
-    return first[order], best[order]
-
-
-def _best_combinations(relations: np.ndarray, scores: np.ndarray, lower_bounds: np.ndarray, limit: int) -> np.ndarray:
-    """The best (row, predicate) combinations as triplets `(min(limit, k * P), 3)`.
+def _best_combinations(relations: np.ndarray, scores: np.ndarray, first_rows: np.ndarray, limit: int) -> np.ndarray:
+    """The best combinations of a pair and a predicate as triplets `(q, 3)`, each once.
 
     Args:
-        relations: `(k, 3)`; the predicates are not looked at.
-        scores: `(k, P)`.
-        lower_bounds: `(k,)` one of the scores of each row. The limit-th best of them is a floor under the limit-th best
-            of all scores, so that only scores above it need sorting.
+        relations: `(k, 3)`.
+        scores: `(k, P)` of every predicate of every row.
+        first_rows: `(k,)` the row that stands for each row. Where one stands for several, the best of their scores counts.
         limit: Largest number of combinations.
     """
-    flat = scores.ravel()
-    floor = np.partition(lower_bounds, -limit)[-limit] if len(lower_bounds) > limit else -np.inf
-    found = np.flatnonzero(flat >= floor)
-    if len(found) > limit:  # sort only what can be among the best, ties with the last one included
-        found = found[flat[found] >= np.partition(flat[found], -limit)[-limit]]
-    best = found[np.argsort(-flat[found], kind="stable")][:limit]
-    rows, predicates = np.divmod(best, scores.shape[1])
+    num_rows, num_predicates = scores.shape
+    stands = first_rows == np.arange(num_rows)
+    # Sorting all scores would take most of the time. The limit-th best of any distinct combinations bounds the limit-th
+    # best of all from below, first among the predicates of `relations`, then among what these leave.
+    named = scores[np.arange(num_rows), relations[:, 2]][stands]
+    found = np.flatnonzero(scores.ravel() >= _nth_largest(named, limit))
+    values, rows = scores.ravel()[found], found // num_predicates
+    enough = values >= _nth_largest(values[stands[rows]], limit)
+    found, values, rows = found[enough], values[enough], rows[enough]
+    combinations = found + (first_rows[rows] - rows) * num_predicates
+    combinations = combinations[np.lexsort((combinations, -values))]
+    if not stands.all():
+        combinations = combinations[is_first(combinations)]
+    rows, predicates = np.divmod(combinations[:limit], num_predicates)
     return np.column_stack([relations[rows, :2], predicates])
+
+
+def _nth_largest(values: np.ndarray, n: int) -> float:
+    """The n-th largest value; minus infinity where there are fewer."""
+    return np.partition(values, -n)[-n] if len(values) >= n else -np.inf

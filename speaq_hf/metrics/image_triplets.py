@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from .repetitions import first_occurrence, pair_numbers
 
 
 _COUNT_OF = {
@@ -57,26 +61,31 @@ class ImageTriplets:
         Raises:
             ValueError: A field is missing, not finite, of the wrong shape, or an index is out of range.
         """
+        fields = _Fields(graph, where)
         return cls(
-            boxes=_read(graph, "boxes", where, np.float64, (4,)),
-            labels=_read(graph, "labels", where, np.int64),
-            relations=_read(graph, "relations", where, np.int64, (3,)),
-            scores=_read(graph, "scores", where, np.float32),
-            predicate_probabilities=_read_optional(
-                graph, "predicate_probabilities", where, np.float32, (num_predicates + 1,)
-            ),
-            relation_scores=_read_optional(graph, "relation_scores", where, np.float32),
-            unconstrained_relations=_read_optional(graph, "unconstrained_relations", where, np.int64, (3,)),
+            boxes=fields.read("boxes", np.float64, (4,)),
+            labels=fields.read("labels", np.int64),
+            relations=fields.read("relations", np.int64, (3,)),
+            scores=fields.read("scores", np.float32),
+            predicate_probabilities=fields.read_optional("predicate_probabilities", np.float32, (num_predicates + 1,)),
+            relation_scores=fields.read_optional("relation_scores", np.float32),
+            unconstrained_relations=fields.read_optional("unconstrained_relations", np.int64, (3,)),
         )._checked(where, num_predicates)
 
     @classmethod
     def from_reference(cls, annotation: Any, num_predicates: int, where: str) -> ImageTriplets:
         """Reads an annotation with `boxes`, `labels` and `relations`; see `from_prediction`."""
+        fields = _Fields(annotation, where)
         return cls(
-            boxes=_read(annotation, "boxes", where, np.float64, (4,)),
-            labels=_read(annotation, "labels", where, np.int64),
-            relations=_read(annotation, "relations", where, np.int64, (3,)),
+            boxes=fields.read("boxes", np.float64, (4,)),
+            labels=fields.read("labels", np.int64),
+            relations=fields.read("relations", np.int64, (3,)),
         )._checked(where, num_predicates)
+
+    @cached_property
+    def first_of_pair(self) -> np.ndarray:
+        """`(k,)` the first of the relations with the subject and the object of each."""
+        return first_occurrence(pair_numbers(self.relations, len(self.boxes)))
 
     def _checked(self, where: str, num_predicates: int) -> ImageTriplets:
         for name, count_of in _COUNT_OF.items():
@@ -84,50 +93,62 @@ class ImageTriplets:
             if values is not None and len(values) != expected:
                 raise ValueError(f"{where}: `{name}` has {len(values)} rows but `{count_of}` has {expected}.")
         _check_range(self.labels, 2**31, f"{where}: `labels`", "classes are numbers from 0 below 2**31")
-        given = f"there are {len(self.boxes)} objects and {num_predicates} predicates"
+        num_objects = len(self.boxes)
+        limits = np.array([num_objects, num_objects, num_predicates], dtype=np.uint64)
+        given = f"there are {num_objects} objects and {num_predicates} predicates"
         for name in ("relations", "unconstrained_relations"):
             relations = getattr(self, name)
             if relations is not None:
-                _check_range(relations[:, :2], len(self.boxes), f"{where}: `{name}`", given, relations)
-                _check_range(relations[:, 2], num_predicates, f"{where}: `{name}`", given, relations)
+                _check_range(relations, limits, f"{where}: `{name}`", given)
         return self
 
 
-def _check_range(values: np.ndarray, limit: int, where: str, expected: str, rows: np.ndarray | None = None) -> None:
-    if not values.size or (values.min() >= 0 and values.max() < limit):
-        return
-    row = ((values < 0) | (values >= limit)).reshape(len(values), -1).any(axis=1).argmax()
-    found = (values if rows is None else rows)[row].tolist()
-    raise ValueError(f"{where} row {row} is {found}, but {expected}.")
+class _Fields:
+    """The fields of one graph as checked arrays."""
+
+    def __init__(self, graph: Any, where: str) -> None:
+        self._graph, self._where = graph, where
+        self._is_mapping = isinstance(graph, Mapping)
+
+    def read(self, name: str, dtype: type, tail: tuple[int, ...] = ()) -> np.ndarray:
+        """A field as an array `(rows, *tail)`."""
+        array = self.read_optional(name, dtype, tail)
+        if array is None:
+            raise ValueError(f"{self._where}: the field `{name}` is missing.")
+        return array
+
+    def read_optional(self, name: str, dtype: type, tail: tuple[int, ...] = ()) -> np.ndarray | None:
+        """A field as an array `(rows, *tail)`; None if it is missing."""
+        value = self._graph.get(name) if self._is_mapping else getattr(self._graph, name, None)
+        return None if value is None else _as_array(value, dtype, tail, f"{self._where}: `{name}`")
 
 
-def _lookup(graph: Any, name: str) -> Any:
-    return graph.get(name) if isinstance(graph, Mapping) else getattr(graph, name, None)
+def _check_range(values: np.ndarray, limits: int | np.ndarray, where: str, expected: str) -> None:
+    wrong = values.view(np.uint64) >= limits  # negative numbers are large ones without their sign
+    if wrong.any():
+        row = wrong.reshape(len(values), -1).any(axis=1).argmax()
+        raise ValueError(f"{where} row {row} is {values[row].tolist()}, but {expected}.")
 
 
-def _read_optional(graph: Any, name: str, where: str, dtype: type, tail: tuple[int, ...] = ()) -> np.ndarray | None:
-    return None if _lookup(graph, name) is None else _read(graph, name, where, dtype, tail)
-
-
-def _read(graph: Any, name: str, where: str, dtype: type, tail: tuple[int, ...] = ()) -> np.ndarray:
-    """One field as an array `(rows, *tail)`."""
-    value = _lookup(graph, name)
-    if value is None:
-        raise ValueError(f"{where}: the field `{name}` is missing.")
+def _as_array(value: Any, dtype: type, tail: tuple[int, ...], where: str) -> np.ndarray:
     try:
-        array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+        array = _from_anything(value)
     except ValueError as error:  # a list of rows of different lengths
-        raise ValueError(f"{where}: `{name}` must have rows of equal length ({error}).") from error
+        raise ValueError(f"{where} must have rows of equal length ({error}).") from error
     if array.size == 0:  # an empty list knows neither its shape nor its dtype
         return np.zeros((0, *tail), dtype=dtype)
     if array.ndim != 1 + len(tail) or array.shape[1:] != tail:
         expected = ", ".join(["n", *map(str, tail)]) + ("" if tail else ",")
-        raise ValueError(f"{where}: `{name}` must have shape ({expected}), got {array.shape}.")
+        raise ValueError(f"{where} must have shape ({expected}), got {array.shape}.")
     if dtype is np.int64:
         if array.dtype.kind not in "iu":
-            raise ValueError(f"{where}: `{name}` must hold integers, got {array.dtype}.")
+            raise ValueError(f"{where} must hold integers, got {array.dtype}.")
     elif array.dtype.kind not in "iuf":
-        raise ValueError(f"{where}: `{name}` must hold numbers, got {array.dtype}.")
-    elif not np.isfinite(array.sum()) and not np.isfinite(array).all():  # the sum of finite numbers may overflow
-        raise ValueError(f"{where}: `{name}` holds NaN or infinite values.")
+        raise ValueError(f"{where} must hold numbers, got {array.dtype}.")
+    elif not math.isfinite(array.sum()) and not np.isfinite(array).all():  # the sum of finite numbers may overflow
+        raise ValueError(f"{where} holds NaN or infinite values.")
     return array.astype(dtype, copy=False)
+
+
+def _from_anything(value: Any) -> np.ndarray:
+    return value.numpy(force=True) if hasattr(value, "detach") else np.asarray(value)  # tensors of any device

@@ -87,6 +87,9 @@ PROTOCOLS = {
         # Scene-Graph-Benchmark (Tang et al., CVPR 2020), from which most code bases descend.
         EvaluationProtocol("sgb", box_offset=1, one_predicate_per_pair=True),
         # SGBench (Lorenz et al., 2024): first every box finds its annotated object, then triplets are compared.
+        # As its functions compute it. Its file reader also leaves images that are missing from the prediction file out of mR
+        # (not of R), and gives nan for mR when a predicate has no annotation; here such images count as 0 in both, and
+        # such predicates are left out.
         EvaluationProtocol(
             "sgbench",
             box_matching="best",

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from .box_overlap import intersection_over_union, union_boxes
-from .candidates import constrained_triplets, pair_numbers, ranked_graph, unconstrained_triplets
+from .candidates import constrained_triplets, identical_objects, ranked_graph, unconstrained_triplets
 from .image_triplets import ImageTriplets
 from .protocols import EvaluationProtocol
+from .repetitions import is_first, pair_numbers
 
 
 NEVER = np.iinfo(np.int64).max  # place of a triplet that is not hit
@@ -70,10 +71,10 @@ def rank_triplets(
         The places, triplets in the order of the images and of their (distinct, if the protocol merges them) relations.
     """
     predictions = [ranked_graph(prediction, protocol) for prediction in predictions]
-    if protocol.merge_identical_annotations:
-        references = [_with_distinct_relations(reference) for reference in references]
     predicted, annotated = _Objects.of(predictions), _Objects.of(references)
     truth = _Triplets.of([reference.relations for reference in references], annotated)
+    if protocol.merge_identical_annotations:
+        truth = truth.without_repetitions()
     agreement = _Agreement.of(predicted, annotated, protocol, iou_threshold)
     constrained = [constrained_triplets(p, protocol, None if with_annotated_pairs else limit) for p in predictions]
     hits = agreement.hits(_Triplets.of(constrained, predicted), truth)
@@ -90,7 +91,8 @@ def rank_triplets(
     )
     if not with_annotated_pairs:
         return ranks
-    known = [_on_annotated_pairs(c, reference) for c, reference in zip(constrained, references, strict=True)]
+    numbers = [identical_objects(p) if protocol.merge_identical_objects else None for p in predictions]
+    known = [_on_annotated_pairs(*image) for image in zip(constrained, references, numbers, strict=True)]
     hits = agreement.hits(_Triplets.of(known, predicted), truth)
     return dataclasses.replace(ranks, annotated_pair=hits.ranks(hits.by_boxes()))
 
@@ -128,6 +130,12 @@ class _Triplets:
         rows = np.concatenate([np.zeros((0, 3), dtype=np.int64), *relations])
         first = objects.start[image]
         return cls(rows[:, 0] + first, rows[:, 1] + first, rows[:, 2], image, np.arange(len(rows)) - start[image])
+
+    def without_repetitions(self) -> _Triplets:
+        """The triplets that no earlier one equals, at their places."""
+        num_objects, num_predicates = self.object.max(initial=0) + 1, self.predicate.max(initial=0) + 1
+        new = is_first((self.subject * num_objects + self.object) * num_predicates + self.predicate)
+        return _Triplets(self.subject[new], self.object[new], self.predicate[new], self.image[new], self.place[new])
 
 
 @dataclass(frozen=True)
@@ -208,27 +216,27 @@ def _image_numbers(counts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _join(ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs of equal (image, class), as two arrays of positions; the second ascends for each of the first."""
+    """All pairs of equal (image, class), as two arrays of positions; the second ascends. Quick where theirs are few."""
     num_classes = max(ours[1].max(initial=0), theirs[1].max(initial=0)) + 1
     our_keys, their_keys = (image * num_classes + classes for image, classes in (ours, theirs))
-    order = np.argsort(their_keys, kind="stable")
-    sorted_keys = their_keys[order]
-    first = np.searchsorted(sorted_keys, our_keys, side="left")
-    counts = np.searchsorted(sorted_keys, our_keys, side="right") - first
+    order = np.argsort(our_keys)
+    sorted_keys = our_keys[order]
+    first = np.searchsorted(sorted_keys, their_keys, side="left")
+    counts = np.searchsorted(sorted_keys, their_keys, side="right") - first
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.repeat(np.arange(len(our_keys)), counts), order[np.repeat(first, counts) + within]
+    return order[np.repeat(first, counts) + within], np.repeat(np.arange(len(their_keys)), counts)
 
 
 def _largest_of_each(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Position of the largest value of each group, the earliest of equal ones."""
-    order = np.lexsort((-values, groups))  # stable
-    return order[np.unique(groups[order], return_index=True)[1]]
+    largest = np.full(groups.max(initial=-1) + 1, -np.inf)
+    np.maximum.at(largest, groups, values)
+    positions = np.flatnonzero(values == largest[groups])
+    return positions[is_first(groups[positions])]
 
 
-def _with_distinct_relations(reference: ImageTriplets) -> ImageTriplets:
-    return dataclasses.replace(reference, relations=np.unique(reference.relations, axis=0))
-
-
-def _on_annotated_pairs(candidates: np.ndarray, reference: ImageTriplets) -> np.ndarray:
-    pairs = (pair_numbers(rows, len(reference.boxes)) for rows in (candidates, reference.relations))
+def _on_annotated_pairs(candidates: np.ndarray, reference: ImageTriplets, numbers: np.ndarray | None) -> np.ndarray:
+    """The candidates on pairs that are annotated; `numbers` are the objects that stand for merged ones."""
+    annotated = reference.relations if numbers is None else numbers[reference.relations[:, :2]]
+    pairs = (pair_numbers(rows, len(reference.boxes)) for rows in (candidates, annotated))
     return candidates[np.isin(*pairs)]
