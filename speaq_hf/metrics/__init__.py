@@ -7,17 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .comparison import Difference, compare_recall
+    from .error_anatomy import ErrorAnatomy, explain
     from .protocols import PROTOCOLS, EvaluationProtocol
     from .scene_graph_recall import SceneGraphRecall
 
-__all__ = ["PROTOCOLS", "Difference", "EvaluationProtocol", "SceneGraphRecall", "compare_recall"]
+__all__ = [
+    "PROTOCOLS",
+    "Difference",
+    "ErrorAnatomy",
+    "EvaluationProtocol",
+    "SceneGraphRecall",
+    "compare_recall",
+    "explain",
+]
 
 _MODULES = {
     "Difference": "comparison",
+    "ErrorAnatomy": "error_anatomy",
     "EvaluationProtocol": "protocols",
     "PROTOCOLS": "protocols",
     "SceneGraphRecall": "scene_graph_recall",
     "compare_recall": "comparison",
+    "explain": "error_anatomy",
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .image_triplets import ImageTriplets
 from .protocols import PROTOCOLS, EvaluationProtocol
-from .repetitions import is_first, without_repetitions
+from .repetitions import is_first, is_first_row
 
 
 _UNLIKE_WEIGHTS = np.sqrt([2.0, 3.0, 5.0, 7.0])  # unlike boxes hardly ever have equal weighted sums
@@ -46,12 +46,17 @@ def constrained_triplets(
     Returns:
         `(q, 3)` rows (subject, object, predicate), best first, q <= k.
     """
+    return prediction.relations[competing_rows(prediction, protocol)[:limit]]
+
+
+def competing_rows(prediction: ImageTriplets, protocol: EvaluationProtocol) -> np.ndarray:
+    """Positions `(q,)`, ascending, of the relations of `prediction` that compete under graph constraint."""
     relations = prediction.relations
     if protocol.one_predicate_per_pair:
-        relations = relations[prediction.first_of_pair == np.arange(len(relations))]
-    elif protocol.merge_identical_predictions:
-        relations = without_repetitions(relations, len(prediction.boxes))
-    return relations[:limit]
+        return np.flatnonzero(prediction.first_of_pair == np.arange(len(relations)))
+    if protocol.merge_identical_predictions:
+        return np.flatnonzero(is_first_row(relations, len(prediction.boxes)))
+    return np.arange(len(relations))
 
 
 def unconstrained_triplets(prediction: ImageTriplets, protocol: EvaluationProtocol, limit: int) -> np.ndarray:
@@ -75,7 +80,7 @@ def unconstrained_triplets(prediction: ImageTriplets, protocol: EvaluationProtoc
         given = prediction.relations
     if given is not None:
         if protocol.merge_identical_predictions:
-            given = without_repetitions(given, len(prediction.boxes))
+            given = given[is_first_row(given, len(prediction.boxes))]
         return given[:limit]
     relations = prediction.relations
     pair_scores = prediction.scores[relations[:, 0]] * prediction.scores[relations[:, 1]]

@@ -27,7 +27,7 @@ def is_first(numbers: np.ndarray) -> np.ndarray:
     return first_occurrence(numbers) == np.arange(len(numbers))
 
 
-def without_repetitions(relations: np.ndarray, num_objects: int) -> np.ndarray:
-    """The rows of `relations` `(k, 3)` that no earlier row equals."""
+def is_first_row(relations: np.ndarray, num_objects: int) -> np.ndarray:
+    """Which rows of `relations` `(k, 3)` no earlier row equals: `(k,)` booleans."""
     num_predicates = relations[:, 2].max(initial=0) + 1
-    return relations[is_first(pair_numbers(relations, num_objects) * num_predicates + relations[:, 2])]
+    return is_first(pair_numbers(relations, num_objects) * num_predicates + relations[:, 2])

@@ -32,6 +32,7 @@ class TripletRanks:
         subject_label: `(T,)` class of its subject.
         object_label: `(T,)` class of its object.
         predicate: `(T,)`.
+        row: `(T,)` its row among the relations of its reference.
         constrained: `(T,)` place among the predictions that compete under graph constraint; `NEVER` without a hit.
         unconstrained: `(T,)` the same when all predicates of every pair compete.
         phrase: `(T,)` like `constrained`, when the box around subject and object must agree instead of both boxes.
@@ -42,6 +43,7 @@ class TripletRanks:
     subject_label: np.ndarray
     object_label: np.ndarray
     predicate: np.ndarray
+    row: np.ndarray
     constrained: np.ndarray
     unconstrained: np.ndarray
     phrase: np.ndarray
@@ -85,6 +87,7 @@ def rank_triplets(
         subject_label=annotated.labels[truth.subject],
         object_label=annotated.labels[truth.object],
         predicate=truth.predicate,
+        row=truth.place,
         constrained=hits.ranks(hits.by_boxes()),
         unconstrained=unconstrained_hits.ranks(unconstrained_hits.by_boxes()),
         phrase=hits.ranks(hits.by_union_box(iou_threshold, protocol.box_offset)),
