@@ -108,15 +108,16 @@ def data_report(
     another size). Exits with 0 if there are at most warnings (duplicates, self relations, boxes across the border of
     their image, rows or files that nobody uses).
     """
-    from .data.report import check_report_file, report_data, report_json, write_report
+    from .data.report import report_data, report_json
     from .data.report_text import report_text
+    from .text_files import check_writable, write_text
 
     try:
         if html_file is not None:
             from .data.report_page import report_page
         for file in (json_file, html_file):
             if file is not None:
-                check_report_file(file)
+                check_writable(file)
         report = report_data(
             *([root] if other_root is None else [root, other_root]),
             images=image_folder,
@@ -127,9 +128,9 @@ def data_report(
             progress=True,
         )
         if json_file is not None:
-            write_report(json_file, report_json(report))
+            write_text(json_file, report_json(report))
         if html_file is not None:
-            write_report(html_file, report_page(report))
+            write_text(html_file, report_page(report))
     except ImportError as error:
         raise typer.BadParameter(f"pip install speaq_hf[train,viz] first ({error})") from error
     except (ValueError, OSError) as error:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .data.report import write_report
 from .metrics.evaluation_text import evaluation_text
 from .metrics.file_evaluation import FileEvaluation, evaluate_file, evaluation_results, recall_settings
 from .metrics.ground_truth import GroundTruth
 from .metrics.protocols import PROTOCOLS
 from .metrics.scene_graph_evaluator import RecallSettings, SceneGraphEvaluator
+from .text_files import write_text
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def run_evaluation(
     evaluations = [_evaluate(path, truth, options) for path in predictions]
     results = evaluation_results(evaluations, truth)
     if options.output is not None:
-        write_report(options.output, json.dumps(results, indent=2, allow_nan=False) + "\n")
+        write_text(options.output, json.dumps(results, indent=2, allow_nan=False) + "\n")
     return evaluation_text(results)
 
 

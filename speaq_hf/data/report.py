@@ -169,37 +169,6 @@ def _open(source: Source) -> GenomeFiles | Mapping[str, Dataset]:
         return load_scene_graph_splits(source, format=format)
 
 
-def check_report_file(path: str | os.PathLike) -> None:
-    """Makes sure that a file can be written, which is better known before a long inspection; missing folders are made.
-
-    Raises:
-        OSError: It is a folder, or cannot be made.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name a file in it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
-    temporary.touch()
-    temporary.unlink()
-
-
-def write_report(path: str | os.PathLike, content: str) -> None:
-    """Writes a text file, complete or not at all; missing folders are made."""
-    path = Path(path)
-    check_report_file(path)
-    temporary = _temporary(path)
-    try:
-        temporary.write_text(content, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(path.name + ".tmp")
-
-
 def report_json(report: DataReport) -> str:
     """The report as JSON, without its pictures."""
     return json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n"

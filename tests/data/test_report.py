@@ -18,11 +18,12 @@ from speaq_hf.cli import app
 from speaq_hf.data import generate_synthetic_genome, load_synthetic_genome, load_visual_genome, save_scene_graphs
 from speaq_hf.data.defects import DEFECT_KINDS, DefectLog
 from speaq_hf.data.genome_inspection import inspect_genome
-from speaq_hf.data.report import report_data, report_json, write_report
+from speaq_hf.data.report import report_data, report_json
 from speaq_hf.data.report_page import report_page
 from speaq_hf.data.report_text import report_text
 from speaq_hf.data.set_comparison import compare_classes
 from speaq_hf.data.set_summary import ClassCounts
+from speaq_hf.text_files import write_text
 from tests.data.factories import ARRAYS, dataset, row, write_genome
 from tests.helpers import REFERENCE
 
@@ -462,9 +463,9 @@ def test_arguments_are_checked(root):
 
 
 def test_a_report_is_written_whole_or_not_at_all(tmp_path):
-    write_report(tmp_path / "new" / "report.txt", "old")
+    write_text(tmp_path / "new" / "report.txt", "old")
     with pytest.raises(UnicodeEncodeError):
-        write_report(tmp_path / "new" / "report.txt", "half of it \ud800")
+        write_text(tmp_path / "new" / "report.txt", "half of it \ud800")
     assert (tmp_path / "new" / "report.txt").read_text() == "old"
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.txt"]
 

@@ -1,0 +1,38 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Text files that are complete or not there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def check_writable(path: str | os.PathLike) -> None:
+    """Makes sure that a file can be written, which is better known before a long inspection; missing folders are made.
+
+    Raises:
+        OSError: It is a folder, or cannot be made.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file in it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    temporary.touch()
+    temporary.unlink()
+
+
+def write_text(path: str | os.PathLike, content: str) -> None:
+    """Writes a text file, complete or not at all; missing folders are made."""
+    path = Path(path)
+    check_writable(path)
+    temporary = _temporary(path)
+    try:
+        temporary.write_text(content, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(path.name + ".tmp")
