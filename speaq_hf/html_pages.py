@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
 
 
 def render_template(name: str, **values: Any) -> str:
@@ -32,3 +35,12 @@ def render_template(name: str, **values: Any) -> str:
 def data_uri(content: bytes, media_type: str) -> str:
     """A file as an address that holds its content, so that the page needs no other file."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def embedded_json(value: Any) -> Markup:
+    """A value as JSON that may stand inside a script element: no text in it can end the element.
+
+    Raises:
+        ValueError: A number is nan or infinite, which JSON does not know.
+    """
+    return htmlsafe_json_dumps(value, dumps=json.dumps, separators=(",", ":"), allow_nan=False, ensure_ascii=False)

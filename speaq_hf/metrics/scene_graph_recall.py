@@ -218,8 +218,7 @@ class SceneGraphRecall:
     def _thirds(self) -> Mapping[str, np.ndarray]:
         if self.predicate_counts is None:
             return {}
-        by_frequency = np.argsort(-np.array(self.predicate_counts), kind="stable")
-        return dict(zip(("head", "body", "tail"), np.array_split(by_frequency, 3), strict=True))
+        return frequency_thirds(self.predicate_counts)
 
     def _add_chunk(self, images: ImageBatch) -> None:
         self._num_added += len(images)
@@ -274,6 +273,12 @@ class SceneGraphRecall:
     def _is_zero_shot(self, ranks: TripletRanks) -> np.ndarray:
         rows = zip(ranks.subject_label.tolist(), ranks.object_label.tolist(), ranks.predicate.tolist(), strict=True)
         return np.fromiter((row in self.zero_shot_triplets for row in rows), dtype=bool, count=len(ranks.image))
+
+
+def frequency_thirds(predicate_counts: Sequence[float]) -> dict[str, np.ndarray]:
+    """The predicates of the "head", the "body" and the "tail": thirds by frequency, the most frequent first."""
+    by_frequency = np.argsort(-np.array(predicate_counts), kind="stable")
+    return dict(zip(("head", "body", "tail"), np.array_split(by_frequency, 3), strict=True))
 
 
 def _as_triplet_set(triplets: Any) -> frozenset[tuple[int, int, int]] | None:

@@ -1,0 +1,118 @@
+"""Headless Chromium over the DevTools protocol: opens pages, runs scripts in them, and listens to what they do."""
+
+import base64
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import websocket
+
+
+def find_chromium() -> str:
+    """The browser's program; skips the test where there is none."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
+        if program := shutil.which(name):
+            return program
+    pytest.skip("no Chromium found: install Debian's `chromium`, or another that is called chromium or google-chrome")
+
+
+class Browser:
+    """A browser with one page. Use it in a `with` statement.
+
+    Args:
+        folder: For its profile.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage")
+        services = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
+        command = [find_chromium(), *options, *services, "--remote-debugging-port=0", f"--user-data-dir={folder}"]
+        with open(os.devnull, "wb") as nowhere:
+            self._process = subprocess.Popen([*command, "about:blank"], stdout=nowhere, stderr=nowhere)
+        try:
+            self._socket = websocket.create_connection(_page_address(folder), timeout=60, suppress_origin=True)
+        except BaseException:
+            self._process.kill()
+            raise
+        self._numbers = itertools.count(1)
+        self.events = []
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+
+    def __enter__(self) -> "Browser":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        self._process.terminate()
+        self._process.wait(timeout=30)
+
+    def send(self, method: str, **parameters: object) -> dict:
+        """Sends a command and returns its answer; events that arrive meanwhile are kept in `events`."""
+        number = next(self._numbers)
+        self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
+        while True:
+            message = json.loads(self._socket.recv())
+            if message.get("id") == number:
+                assert "error" not in message, message
+                return message["result"]
+            self.events.append(message)
+
+    def open(self, path: Path, width: int = 1280, height: int = 900) -> None:
+        """Loads a file and waits until it is loaded."""
+        self.events.clear()
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.send("Page.navigate", url=path.as_uri())
+        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+            self.events.append(json.loads(self._socket.recv()))
+
+    def run(self, script: str) -> object:
+        """The value of an expression in the page; promises are waited for."""
+        answer = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def complaints(self) -> list[str]:
+        """Errors and warnings of the page since it was opened."""
+        kinds = ("Runtime.exceptionThrown", "Log.entryAdded")
+        return [
+            json.dumps(event["params"])
+            for event in self.events
+            if event["method"] in kinds
+            or (
+                event["method"] == "Runtime.consoleAPICalled"
+                and event["params"]["type"] in ("error", "warning", "assert")
+            )
+        ]
+
+    def requests(self) -> list[str]:
+        """Addresses that the page asked for since it was opened, itself first, without those that hold their content."""
+        sent = [
+            event["params"]["request"]["url"]
+            for event in self.events
+            if event["method"] == "Network.requestWillBeSent"
+        ]
+        return [address for address in sent if not address.startswith("data:")]
+
+    def screenshot(self, path: Path) -> None:
+        """A picture of the window as PNG."""
+        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot")["data"]))
+
+
+def _page_address(folder: Path) -> str:
+    """The address of the page's socket, once the browser has written where it listens."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            port = (folder / "DevToolsActivePort").read_text().split()[0]
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as answer:
+                return next(page["webSocketDebuggerUrl"] for page in json.load(answer) if page["type"] == "page")
+        except (OSError, IndexError, StopIteration):
+            time.sleep(0.05)
+    raise TimeoutError("Chromium did not start within 60 s.")
