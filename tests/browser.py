@@ -57,12 +57,10 @@ class Browser:
         """Sends a command and returns its answer; events that arrive meanwhile are kept in `events`."""
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        while True:
-            message = json.loads(self._socket.recv())
-            if message.get("id") == number:
-                assert "error" not in message, message
-                return message["result"]
-            self.events.append(message)
+        while (message := self._receive()).get("id") != number:
+            pass
+        assert "error" not in message, message
+        return message["result"]
 
     def open(self, path: Path, width: int = 1280, height: int = 900) -> None:
         """Loads a file and waits until it is loaded."""
@@ -70,7 +68,7 @@ class Browser:
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.send("Page.navigate", url=path.as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
-            self.events.append(json.loads(self._socket.recv()))
+            self._receive()
 
     def run(self, script: str) -> object:
         """The value of an expression in the page; promises are waited for."""
@@ -99,6 +97,15 @@ class Browser:
             if event["method"] == "Network.requestWillBeSent"
         ]
         return [address for address in sent if not address.startswith("data:")]
+
+    def _receive(self) -> dict:
+        """The next message; events are kept."""
+        message = json.loads(self._socket.recv())
+        if "method" in message:
+            self.events.append(message)
+            # It would wait for an answer for ever.
+            assert message["method"] != "Page.javascriptDialogOpening", message
+        return message
 
     def screenshot(self, path: Path) -> None:
         """A picture of the window as PNG."""

@@ -198,7 +198,7 @@
       pointsAt(item, show, () => pictures.forEach(picture => picture.show()));
       return item;
     });
-    return panel(element("h4", "", "True graph"), own, items);
+    return panel(element("h4", "", "True graph"), own, element("ul", "triplets", "", items));
   }
 
   function modelPanel(model, number, picture) {
@@ -211,11 +211,11 @@
       return item;
     });
     const heading = element("h4", "", "", data.models.length > 1 ? [modelKey(number), data.models[number].name] : ["Predicted graph"]);
-    return panel(heading, picture, items);
+    return panel(heading, picture, element("ol", "triplets ranked", "", items));
   }
 
-  function panel(heading, picture, items) {
-    return element("div", "panel", "", [heading, picture.node, element("ol", "triplets", "", items)]);
+  function panel(heading, picture, list) {
+    return element("div", "panel", "", [heading, picture.node, list]);
   }
 
   /** Objects of hits with their names, all others faint. */

@@ -13,7 +13,7 @@ from speaq_hf.metrics.scene_graph_evaluator import RecallSettings, SceneGraphEva
 from tests.metrics.perturbed_annotations import perturbed_annotation
 
 
-OBJECTS = [*("man", "horse", "hat", "table", "cup", "tree"), '<b>&amp; "quoted"', "</script><script>throw 1</script>"]
+OBJECTS = [*("man", "horse", "hat", "table", "cup", "Tree"), '<b>&amp; "quoted"', "</script><script>throw 1</script>"]
 PREDICATES = ["on", "near", "</script><img src=x onerror=alert(1)>", "riding", "behind", "has"]
 COUNTS = [500, 900, 40, 30, 20, 10]
 P = len(PREDICATES)

@@ -120,6 +120,8 @@ def test_search_finds_names_and_triplets(page):
     assert 0 < found(page) < 200
     lists = page.run("[...document.querySelectorAll('li.matched')].map(i => i.textContent)")
     assert lists and all(re.match(r"man( \d)? riding horse", text) for text in lists)
+    choose(page, search="ON TREE")
+    assert found(page) > 0
     choose(page, search="no such thing")
     assert page.run("document.getElementById('range').textContent") == "No image fits."
     assert names(page) == []
