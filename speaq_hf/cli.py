@@ -194,6 +194,10 @@ def evaluate(
         bool, typer.Option("--skip-unknown-images", help="Skip predictions for images that are not annotated.")
     ] = False,
     output: Annotated[Path | None, typer.Option(help="Write all numbers to this JSON file.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page with tables, charts, causes of errors and images here.")
+    ] = None,
+    report_images: Annotated[int, typer.Option(help="Most images of that page.")] = 1000,
 ) -> None:
     """Judge files of predicted scene graphs, whoever made them, by one protocol or several.
 
@@ -211,12 +215,14 @@ def evaluate(
             num_replicates=replicates,
             skip_unknown_images=skip_unknown_images,
             output=output,
+            report=report,
+            num_report_images=report_images,
             **({"protocols": protocol} if protocol else {}),
             **({"ks": k} if k else {}),
         )
         text = run_evaluation(predictions, ground_truth, options)
     except ImportError as error:
-        raise typer.BadParameter(f"pip install speaq_hf[train,eval] first ({error})") from error
+        raise typer.BadParameter(f"pip install speaq_hf[train,eval,viz] first ({error})") from error
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(text, nl=False)

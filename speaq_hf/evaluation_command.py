@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .metrics.error_anatomy import ErrorAnatomy
 from .metrics.evaluation_text import evaluation_text
 from .metrics.file_evaluation import FileEvaluation, evaluate_file, evaluation_results, recall_settings
 from .metrics.ground_truth import GroundTruth
@@ -32,7 +33,9 @@ class EvaluationOptions:
         iou_threshold: Lowest overlap of two boxes that agree.
         num_replicates: Bootstrap replicates behind the intervals; 0 for none.
         skip_unknown_images: Skip predictions for images that are not annotated, instead of raising.
-        output: JSON file for all numbers.
+        output: JSON file for all numbers, with the causes of errors.
+        report: HTML file for all numbers, the causes of errors, and images.
+        num_report_images: Most images of the report.
     """
 
     split: str = "test"
@@ -45,6 +48,15 @@ class EvaluationOptions:
     num_replicates: int = 1000
     skip_unknown_images: bool = False
     output: Path | None = None
+    report: Path | None = None
+    num_report_images: int = 1000
+
+    @property
+    def error_settings(self) -> dict[str, Any]:
+        """Of `ErrorAnatomy`: our own protocol, if it is asked for, and the middle one of the Ks."""
+        protocol = "strict" if "strict" in self.protocols else self.protocols[0]
+        k = sorted(self.ks)[len(self.ks) // 2]
+        return {"k": k, "iou_threshold": self.iou_threshold, "protocol": protocol}
 
 
 def run_evaluation(
@@ -58,31 +70,46 @@ def run_evaluation(
         options: How.
 
     Returns:
-        The tables for the terminal; `options.output` is written.
+        The tables for the terminal; `options.output` and `options.report` are written.
 
     Raises:
         FileNotFoundError: A file or folder is missing.
         ValueError: An option is out of range, or a file is not what it should be.
     """
-    if not 1 <= len(predictions) <= 2:
-        raise ValueError(f"expected one file of predictions, or two to compare, got {len(predictions)}")
-    if options.output is not None and options.output.is_dir():
-        raise IsADirectoryError(f"{options.output} is a folder; name a file")
-    missing = [str(path) for path in predictions if not Path(path).is_file()]
-    if missing:  # before the ground truth is read, which may take a while
-        raise FileNotFoundError(f"there is no file {missing[0]}")
-    SceneGraphEvaluator(RecallSettings(1, **_settings(options)), options.protocols)  # raises what is wrong with them
+    _check(predictions, options)
+    if options.report is not None:  # Jinja may be missing, which is better known at once, too
+        from .metrics.file_report import write_file_report
     genome = {} if options.num_validation_images is None else {"num_validation_images": options.num_validation_images}
     truth = GroundTruth.load(ground_truth, options.split, format=options.format, **genome)
     evaluations = [_evaluate(path, truth, options) for path in predictions]
     results = evaluation_results(evaluations, truth)
     if options.output is not None:
         write_text(options.output, json.dumps(results, indent=2, allow_nan=False) + "\n")
+    if options.report is not None:
+        write_file_report(options.report, evaluations, truth, options.num_report_images)
     return evaluation_text(results)
 
 
+def _check(predictions: Sequence[str | os.PathLike], options: EvaluationOptions) -> None:
+    """Refuses what can be refused before the ground truth is read, which may take a while."""
+    if not 1 <= len(predictions) <= 2:
+        raise ValueError(f"expected one file of predictions, or two to compare, got {len(predictions)}")
+    if options.num_report_images < 0:
+        raise ValueError(f"the number of images of a report must be at least 0, got {options.num_report_images}")
+    for path in (options.output, options.report):
+        if path is not None and path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder; name a file")
+    missing = [str(path) for path in predictions if not Path(path).is_file()]
+    if missing:
+        raise FileNotFoundError(f"there is no file {missing[0]}")
+    SceneGraphEvaluator(RecallSettings(1, **_settings(options)), options.protocols)  # raises what is wrong with them
+
+
 def _evaluate(path: str | os.PathLike, truth: GroundTruth, options: EvaluationOptions) -> FileEvaluation:
-    evaluator = SceneGraphEvaluator(recall_settings(truth, **_settings(options)), options.protocols)
+    wants_errors = options.output is not None or options.report is not None
+    anatomy = {"error_anatomy": ErrorAnatomy(len(truth.id2predicate), **options.error_settings)}
+    settings = recall_settings(truth, **_settings(options))
+    evaluator = SceneGraphEvaluator(settings, options.protocols, anatomy if wants_errors else None)
     return evaluate_file(path, truth, evaluator, skip_unknown_images=options.skip_unknown_images, progress=True)
 
 

@@ -25,7 +25,7 @@ def evaluation_text(results: Mapping[str, Any]) -> str:
     Returns:
         Tables in percent, metrics as rows and K as columns, with intervals if there are any.
     """
-    names = _short_names([evaluation["file"] for evaluation in results["predictions"]])
+    names = short_names([evaluation["file"] for evaluation in results["predictions"]])
     lines = []
     for name, evaluation in zip(names, results["predictions"], strict=True):
         lines += [_heading(name, evaluation, results["ground_truth"]), ""]
@@ -57,7 +57,7 @@ def protocol_table(protocol: str, results: Mapping[str, Any], evaluation: Mappin
     return [head, *_aligned([["%", *(f"@{k}" for k in ks)], *([n, *c] for n, c in zip(rows, cells, strict=True))])]
 
 
-def _short_names(files: Sequence[str]) -> list[str]:
+def short_names(files: Sequence[str]) -> list[str]:
     """File names, or whole paths if those are equal."""
     names = [Path(file).name for file in files]
     names = names if len(set(names)) == len(names) else list(files)

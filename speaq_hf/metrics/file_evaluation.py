@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,6 +123,13 @@ def compare_files(a: FileEvaluation, b: FileEvaluation, confidence: float = 0.95
     }
 
 
+def silent_prediction(reference: Mapping[str, Any], mode: str) -> dict[str, Any]:
+    """A prediction without relations. What the mode gives replaces boxes and classes; what it does not give scores 0."""
+    num_objects = len(reference["boxes"]) if GIVEN_FIELDS[mode] else 0
+    zeros = np.zeros(num_objects)
+    return {"boxes": np.zeros((num_objects, 4)), "labels": zeros.astype(int), "scores": zeros, "relations": []}
+
+
 def evaluation_results(
     evaluations: Sequence[FileEvaluation], truth: GroundTruth, confidence: float = 0.95
 ) -> dict[str, Any]:
@@ -187,16 +194,10 @@ def _check_given(images: list[PredictedImage], references: list[dict[str, Any]],
 
 
 def _add_silent(rows: list[int], truth: GroundTruth, evaluator: SceneGraphEvaluator) -> None:
-    given = GIVEN_FIELDS[evaluator.settings.mode]
+    mode = evaluator.settings.mode
     for start in range(0, len(rows), _BATCH):
         references = [truth.reference(row) for row in rows[start : start + _BATCH]]
-        evaluator.add_batch([_silent(len(reference["boxes"]) if given else 0) for reference in references], references)
-
-
-def _silent(num_objects: int) -> dict[str, np.ndarray]:
-    """No relations. What the mode gives replaces boxes and classes; what it does not give scores 0."""
-    zeros = np.zeros(num_objects)
-    return {"boxes": np.zeros((num_objects, 4)), "labels": zeros.astype(int), "scores": zeros, "relations": []}
+        evaluator.add_batch([silent_prediction(reference, mode) for reference in references], references)
 
 
 def _warn(path: str | os.PathLike, truth: GroundTruth, num_missing: int, num_unknown: int, num_plain: int) -> None:

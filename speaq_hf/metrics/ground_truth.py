@@ -10,8 +10,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from datasets import Dataset
+from PIL import Image
 
 from ..data import load_scene_graphs, predicate_statistics, zero_shot_triplets
+from ..data.images import UnreadableImageError, read_image, undecoded
 from ..data.scene_graph_files import recognise_format
 from ..data.scene_graph_table import SceneGraphTable
 
@@ -31,12 +34,14 @@ class GroundTruth:
         zero_shot_triplets: `(z, 3)` rows (subject class, object class, predicate) that training never shows; None if there
             is no training split.
         predicate_counts: `(P,)` how often training shows each predicate; None likewise.
+        dataset: The rows of the table, for their pictures; None without any.
     """
 
     name: str
     table: SceneGraphTable
     zero_shot_triplets: np.ndarray | None = None
     predicate_counts: np.ndarray | None = None
+    dataset: Dataset | None = None
 
     def __post_init__(self) -> None:
         ids, counts = np.unique(self.table.image_ids, return_counts=True)
@@ -77,9 +82,9 @@ class GroundTruth:
             logger.warning(
                 "zR and mR-head, -body and -tail are left out, they need the training annotations: %s", error
             )
-            return cls(f"{root}, split '{split}'", table)
+            return cls(f"{root}, split '{split}'", table, dataset=dataset)
         unseen = zero_shot_triplets(train, predicate_statistics(dataset))
-        return cls(f"{root}, split '{split}'", table, unseen, train.counts)
+        return cls(f"{root}, split '{split}'", table, unseen, train.counts, dataset)
 
     @property
     def id2label(self) -> dict[int, str]:
@@ -106,3 +111,19 @@ class GroundTruth:
         boxes, labels, relations = self.table.graph(row)
         image_id = int(self.table.image_ids[row])
         return {"boxes": boxes, "labels": labels, "relations": relations, "image_id": image_id}
+
+    @cached_property
+    def _pictures(self) -> Dataset | None:
+        if self.dataset is None or "image" not in self.dataset.column_names:
+            return None
+        return undecoded(self.dataset.select_columns(["image", "image_id"]))
+
+    def picture(self, row: int) -> Image.Image | None:
+        """The RGB image at a position, upright; None, with a warning, where it cannot be read."""
+        if self._pictures is None:
+            return None
+        try:
+            return read_image(self._pictures[row])
+        except (UnreadableImageError, OSError) as error:
+            logger.warning("a picture is left out: %s", error)
+            return None

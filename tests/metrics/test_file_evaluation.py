@@ -14,9 +14,11 @@ from speaq_hf.data.scene_graph_table import SceneGraphTable
 from speaq_hf.metrics import PROTOCOLS, SceneGraphRecall, compare_recall
 from speaq_hf.metrics.evaluation_text import evaluation_text
 from speaq_hf.metrics.ground_truth import GroundTruth
+from speaq_hf.metrics.report_charts import OUTCOMES
 from speaq_hf.predictions import PredictionWriter
 from speaq_hf.scene_graph import SceneGraph
-from tests.data.factories import OBJECTS, PREDICATES, dataset, row
+from tests.data.factories import OBJECTS, PREDICATES, dataset, row, write_genome
+from tests.metrics.made_up_evaluations import page_data
 
 
 NAMES = {"id2label": dict(enumerate(OBJECTS)), "id2predicate": dict(enumerate(PREDICATES))}
@@ -184,7 +186,8 @@ def test_given_objects(mode, root, tmp_path):
         {"labels": lines[-1]["labels"], "scores": lines[-1]["scores"]} if mode == "sgcls" else {}
     )
     graphs[rows[-1]["image_id"]] = silent
-    found = results_of(root, path, tmp_path=tmp_path, mode=mode)["predictions"][0]
+    (found,), page = report_of(root, path, tmp_path=tmp_path, mode=mode)
+    assert outcome_counts(page, 0) == found["error_anatomy"]["counts"]
     for name, of_protocol in found["protocols"].items():
         assert of_protocol["metrics"] == plain(in_memory(root, graphs, name, mode=mode).compute())
     assert found["num_missing_images"] == 1 and "pair_accuracy@5" in found["protocols"]["speaq"]["metrics"]
@@ -314,3 +317,66 @@ def test_an_id_that_occurs_twice_in_the_ground_truth_is_refused():
     twice = dataset([row(5, SIZE, [[0, 0, 9, 9]], [0]), row(6, SIZE), row(5, SIZE)])
     with pytest.raises(ValueError, match="mine: the image id 5 occurs 2 times"):
         GroundTruth("mine", SceneGraphTable.from_datasets({"test": twice}))
+
+
+# Report ---------------------------------------------------------------------------------------------------------------
+
+
+def report_of(root, *predictions, tmp_path, **options):
+    """The JSON results and what the page's script works on."""
+    results = results_of(root, *predictions, tmp_path=tmp_path, report=tmp_path / "report.html", **options)
+    return results["predictions"], page_data((tmp_path / "report.html").read_text(encoding="utf-8"))
+
+
+def outcome_counts(page, model):
+    numbers = [outcome[0] for image in page["images"] for outcome in image["models"][model]["outcomes"]]
+    counts = np.bincount(numbers, minlength=len(OUTCOMES)).tolist()
+    return dict(zip((outcome.key for outcome in OUTCOMES), counts, strict=True))
+
+
+def test_report_explains_the_images_of_both_files(root, files, tmp_path):
+    evaluations, page = report_of(root, *files, tmp_path=tmp_path)
+    assert [model["name"] for model in page["models"]] == ["a.jsonl", "b.jsonl"]
+    for number, evaluation in enumerate(evaluations):
+        anatomy = evaluation["error_anatomy"]
+        assert (anatomy["protocol"], anatomy["k"]) == ("strict", 5)
+        assert anatomy["recall"] == evaluation["protocols"]["strict"]["metrics"]["R@5"]
+        assert outcome_counts(page, number) == anatomy["counts"]
+    markup = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert 'id="differences"' in markup and "Evaluation on " in markup
+    assert all(image["picture"].startswith("data:image/jpeg") for image in page["images"])
+    assert page["images"][0]["size"] == list(SIZE)
+
+
+def test_report_counts_missing_images_as_silent(root, graphs, tmp_path):
+    first = dict(list(graphs[0].items())[:4])
+    (evaluation,), page = report_of(root, write(tmp_path / "a.jsonl", first), tmp_path=tmp_path)
+    assert evaluation["num_missing_images"] == len(graphs[0]) - 4
+    assert outcome_counts(page, 0) == evaluation["error_anatomy"]["counts"]
+    assert sum(bool(image["models"][0]["rows"]) for image in page["images"]) <= 4
+
+
+def test_report_shows_as_many_images_as_asked_for(root, files, tmp_path):
+    rows = [r["image_id"] for r in load_scene_graphs(root, "test") if len(r["relations"])]
+    _, page = report_of(root, files[0], tmp_path=tmp_path, report_images=3)
+    expected = [rows[0], rows[round((len(rows) - 1) / 2)], rows[-1]]
+    assert [image["name"] for image in page["images"]] == [f"image {image_id}" for image_id in expected]
+    assert report_of(root, files[0], tmp_path=tmp_path, report_images=0)[1]["images"] == []
+    assert "must be at least 0, got -1" in said(run(root, files[0], report=tmp_path / "r.html", report_images=-1))
+    assert f"{tmp_path} is a folder" in said(run(root, files[0], report=tmp_path))
+
+
+def test_report_uses_a_protocol_that_was_asked_for(root, files, tmp_path):
+    (evaluation,), page = report_of(root, files[0], tmp_path=tmp_path, protocol="sgb", k=2, replicates=0)
+    assert (evaluation["error_anatomy"]["protocol"], evaluation["error_anatomy"]["k"]) == ("sgb", 2)
+    assert list(page["models"][0]["recall"]) == ["sgb"]
+
+
+def test_pictures_that_cannot_be_read_are_left_out(tmp_path, caplog):
+    genome = write_genome(tmp_path / "genome")
+    picture = GroundTruth.load(genome, "test").picture(0)
+    assert picture.size == (64, 48)
+    (genome / "VG_100K" / "5.jpg").write_bytes(b"no picture")
+    with caplog.at_level(logging.WARNING):
+        assert GroundTruth.load(genome, "test").picture(0) is None
+    assert "a picture is left out: image 5" in caplog.text
