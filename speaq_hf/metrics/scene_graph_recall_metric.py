@@ -79,6 +79,10 @@ class SceneGraphRecallMetric(evaluate.Metric):
             features=datasets.Features({"predictions": _PREDICTION, "references": _REFERENCE}),
         )
 
+    def add(self, *, prediction: Any = None, reference: Any = None, **kwargs: Any) -> None:
+        """Adds one image, see `SceneGraphRecall.add_batch`."""
+        super().add(prediction=_fields(prediction, _PREDICTION), reference=_fields(reference, _REFERENCE), **kwargs)
+
     def add_batch(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> None:
         """Adds a batch, see `SceneGraphRecall.add_batch`."""
         super().add_batch(

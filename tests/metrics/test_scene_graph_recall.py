@@ -370,7 +370,8 @@ def test_evaluate_takes_predictions_of_all_kinds(options):
             del prediction["boxes"], prediction["labels"], prediction["scores"]
         reference |= {"image_id": number if number < 5 else "last"}
     metric.add_batch(predictions=predictions[:2], references=references[:2])
-    metric.add_batch(predictions=predictions[2:], references=references[2:])
+    metric.add_batch(predictions=predictions[2:5], references=references[2:5])
+    metric.add(prediction=predictions[5], reference=references[5])
     results = metric.compute(num_predicates=P, ks=(1, 5), **options)
     expected = make_metric(ks=(1, 5), zero_shot_triplets=None, **options)
     expected.add_batch(predictions, references)
