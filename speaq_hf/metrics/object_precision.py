@@ -109,10 +109,8 @@ class ObjectPrecision:
         classes = np.unique(objects[:, _CLASS]).astype(np.int64)
         curves = [_class_curves(_of_class(detections, number), _of_class(objects, number)) for number in classes]
         precisions, recalls = zip(*curves, strict=True) if curves else ([_NO_PRECISIONS], [_NO_RECALLS])
-        precision, recall = (
-            np.stack(precisions),
-            np.stack(recalls),
-        )  # (classes, overlaps, recalls), (classes, overlaps)
+        precision = np.stack(precisions)  # (classes, overlaps, recalls)
+        recall = np.stack(recalls)  # (classes, overlaps)
         per_class = np.full(self.num_classes, np.nan)
         per_class[classes] = precision[: len(classes), 0].mean(axis=-1)
         return {
@@ -172,8 +170,10 @@ def _class_curves(detections: np.ndarray, objects: np.ndarray) -> tuple[np.ndarr
     truth = {
         "images": [{"id": int(image)} for image in images],
         "categories": [{"id": 1, "name": ""}],
+        # COCO leaves out objects whose area is out of range, and gives a class that has no others a precision of -1; with
+        # an area of 1 even turned boxes, which nothing can find, count.
         "annotations": [
-            {**_annotation(row), "id": number, "area": row[2] * row[3], "iscrowd": 0}
+            {**_annotation(row), "id": number, "area": 1, "iscrowd": 0}
             for number, row in enumerate(objects.tolist(), start=1)
         ],
     }

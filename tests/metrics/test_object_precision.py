@@ -145,6 +145,13 @@ def test_nothing_annotated_is_undefined_and_nothing_predicted_is_zero():
     assert results["AP50_per_class"] == pytest.approx([math.nan, math.nan, 0, math.nan], nan_ok=True)
 
 
+@pytest.mark.parametrize(("box", "found"), [([10, 0, 5, 10], 0), ([5, 0, 5, 10], 0), ([0, 0, 2e5, 2e5], 1)])
+def test_objects_of_any_size_count(box, found):
+    """Turned and empty boxes agree with nothing, and nothing is too large."""
+    results = evaluated([detected([box], [0], [0.5])], [annotated([box], [0])])
+    assert [results[name] for name in ("AP", "AP50", "AP75", "AR100")] == pytest.approx([found] * 4)
+
+
 def test_detections_of_classes_that_never_occur_change_nothing():
     reference = annotated([SQUARE], [1])
     boxes = [[200, 0, 300, 100], SQUARE]
