@@ -188,9 +188,10 @@ def _check_given(images: list[PredictedImage], references: list[dict[str, Any]],
                     f"{image.where}: '{name}' has {len(image.graph[name])} values, but mode '{mode}' needs the {count} "
                     "objects of the ground truth in its order"
                 )
-        ends = image.graph["relations"][:, :2]
-        if ends.max(initial=-1) >= count:
-            raise ValueError(f"{image.where}: 'relations' name object {ends.max()}, but the ground truth has {count}")
+        for name in {"relations", "unconstrained_relations"} & image.graph.keys():
+            last = image.graph[name][:, :2].max(initial=-1)
+            if last >= count:
+                raise ValueError(f"{image.where}: '{name}' name object {last}, but the ground truth has {count}")
 
 
 def _add_silent(rows: list[int], truth: GroundTruth, evaluator: SceneGraphEvaluator) -> None:

@@ -192,8 +192,12 @@ def test_given_objects(mode, root, tmp_path):
         assert of_protocol["metrics"] == plain(in_memory(root, graphs, name, mode=mode).compute())
     assert found["num_missing_images"] == 1 and "pair_accuracy@5" in found["protocols"]["speaq"]["metrics"]
 
-    lines[3]["relations"] = [[0, 7, 0]]
-    lines[3] |= {"labels": [0] * 8, "scores": [1.0] * 8}
+    for name in ("relations", "unconstrained_relations") if mode == "predcls" else ():
+        path.write_text("\n".join(map(json.dumps, [*lines[:3], lines[3] | {name: [[0, 7, 0]]}])))
+        message = said(run(root, path, mode=mode))
+        assert f"line 4, image {lines[3]['image_id']}: '{name}' name object 7, but the ground truth has" in message
+
+    lines[3] |= {"relations": [[0, 7, 0]], "labels": [0] * 8, "scores": [1.0] * 8}
     path.write_text("\n".join(map(json.dumps, lines)))
     message = said(run(root, path, mode=mode))
     assert f"line 4, image {lines[3]['image_id']}" in message and "of the ground truth in its order" in message
