@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -55,8 +56,11 @@ class PredictionWriter:
             graph: Its graph; all graphs of a file have the same classes.
 
         Raises:
+            TypeError: The id is neither an integer nor a text.
             ValueError: The image is there already, or the classes differ from those of the graphs before.
         """
+        if not isinstance(image_id, str):
+            image_id = operator.index(image_id)  # JSON knows no integers of numpy, of which columns of ids are made
         if str(image_id) in self._image_ids:
             raise ValueError(f"{self.path}: image {image_id!r} is written already")
         if self._vocabulary is None:

@@ -164,6 +164,17 @@ def test_ids_of_text_are_those_of_the_data_sets(tmp_path):
     assert [image.image_id for image in read(write_content(tmp_path, "jsonl", lines))] == [107902, 273685476166861]
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_ids_may_be_integers_of_numpy(format, tmp_path):
+    with PredictionWriter(tmp_path / "p", format) as writer:
+        writer.write(np.int64(7), random_graph(1))
+        with pytest.raises(ValueError, match="image '7' is written already"):
+            writer.write("7", random_graph(1))
+        with pytest.raises(TypeError, match="integer"):
+            writer.write(7.0, random_graph(1))
+    assert [image.image_id for image in read(tmp_path / "p")] == [7]
+
+
 def test_width_and_height_instead_of_a_size(tmp_path):
     (image,) = read(write_content(tmp_path, "jsonl", [LINES[2] | {"width": 30, "height": 20}]))
     assert image.image_size == (20, 30)
