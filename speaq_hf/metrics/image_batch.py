@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .bootstrap import image_key
 from .image_triplets import ImageTriplets
 
@@ -96,5 +98,5 @@ def _read_prediction(
         )
     given["boxes"] = truth.boxes
     if mode == "predcls":
-        given["scores"] = graph.scores * 0 + 1
+        given["scores"] = np.ones_like(graph.scores)
     return dataclasses.replace(graph, **given)

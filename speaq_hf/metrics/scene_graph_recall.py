@@ -82,7 +82,7 @@ class SceneGraphRecall:
     ) -> None:
         if num_predicates < 1:
             raise ValueError(f"num_predicates must be at least 1, got {num_predicates}.")
-        if not ks or min(ks) < 1:
+        if not len(ks) or min(ks) < 1:
             raise ValueError(f"ks must hold numbers of at least 1, got {tuple(ks)}.")
         if mode not in MODES:
             raise ValueError(f"mode must be one of {MODES}, got {mode!r}.")

@@ -332,6 +332,10 @@ def test_metrics_with_other_settings_do_not_merge():
         make_metric().merge(make_metric(iou_threshold=0.3))
 
 
+def test_ks_may_be_an_array_in_any_order():
+    assert make_metric(ks=np.array([20, 1, 20])).ks == (1, 20)
+
+
 def test_reset_forgets():
     metric = make_metric()
     prediction, reference = one_relation()
