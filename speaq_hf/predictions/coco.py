@@ -91,8 +91,8 @@ def read(content: dict, path: Path, id2label: _Names, id2predicate: _Names) -> I
 
 
 def _classes(content: dict, where: str) -> dict[str, CocoClasses]:
-    predicates = "predicate_classes" if "rel_categories" not in content else "rel_categories"
-    predicates = predicates if predicates in content else "rel_categories"
+    is_alias = "predicate_classes" in content and "rel_categories" not in content
+    predicates = "predicate_classes" if is_alias else "rel_categories"
     return {key: CocoClasses.of(content, key, where) for key in ("categories", predicates)}
 
 
@@ -164,7 +164,7 @@ def _add_relation_annotations(
 
 
 def _add_relation_rows(graphs: dict[int | str, _Graph], content: dict, where: str) -> None:
-    rows_of = {image_id: entry["relations"] for image_id, entry in _rows_by_image(content, where).items()}
+    rows_of = _rows_by_image(content, where)
     if not rows_of:
         raise ValueError(f"{where}: there are no relations; expected 'rel_annotations', or 'relations' of each image")
     by_text = {str(image_id): graph for image_id, graph in graphs.items()}
@@ -180,11 +180,11 @@ def _add_relation_rows(graphs: dict[int | str, _Graph], content: dict, where: st
             graph.relation_scores.append(relation[3] if len(relation) == 4 else None)
 
 
-def _rows_by_image(content: dict, where: str) -> dict[int | str, dict]:
-    """Mappings with `relations` by image id."""
+def _rows_by_image(content: dict, where: str) -> dict[int | str, Any]:
+    """What should be rows of relations, by image id."""
     if "relations" in content:
-        return {key: {"relations": rows} for key, rows in field(content, "relations", dict, where).items()}
-    return {entry["id"]: entry for entry in content.get("images", []) if "relations" in entry}
+        return field(content, "relations", dict, where)
+    return {entry["id"]: entry["relations"] for entry in content.get("images", []) if "relations" in entry}
 
 
 def _predicted_image(

@@ -112,7 +112,7 @@ def check_boxes_inside(
         raise ValueError(f"{where}: no box reaches beyond 1, but {size}: boxes are in pixels, not shares of the image")
 
 
-def without_repetitions(images: Iterable[PredictedImage]) -> Iterator[PredictedImage]:
+def each_image_once(images: Iterable[PredictedImage]) -> Iterator[PredictedImage]:
     """The images, one after the other; a ValueError as soon as one comes again."""
     places: dict[int, str] = {}
     for image in images:

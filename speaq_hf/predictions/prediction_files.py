@@ -19,7 +19,7 @@ from typing import Any
 
 from ..scene_graph import SceneGraph
 from . import coco, jsonl, sgbench
-from .predicted_image import PredictedImage, without_repetitions
+from .predicted_image import PredictedImage, each_image_once
 from .strict_json import parse_json
 
 
@@ -61,7 +61,7 @@ def read_predictions(
     else:
         images = {"sgbench": sgbench, "coco": coco}[format].read(content, path, id2label, id2predicate)
     del content  # the reader keeps what it needs
-    return _at_least_one(without_repetitions(images), path)
+    return _at_least_one(each_image_once(images), path)
 
 
 def read_scene_graphs(path: str | os.PathLike) -> Iterator[tuple[int, SceneGraph]]:
@@ -71,7 +71,7 @@ def read_scene_graphs(path: str | os.PathLike) -> Iterator[tuple[int, SceneGraph
         path: The file.
 
     Yields:
-        Image id and graph.
+        Image id, a number as `integer_image_id` makes it of text, and graph.
 
     Raises:
         FileNotFoundError: There is no such file.
