@@ -19,7 +19,6 @@ import numpy as np
 from .image_triplets import ImageTriplets
 
 
-NUM_REPLICATES = 1000  # enough for the ends of a 95 % interval
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 # Probability that Poisson(1) is at most 0, 1, 2, ...; beyond 12 lies 1e-11.
 _POISSON = np.cumsum([math.exp(-1) / math.factorial(n) for n in range(13)])

@@ -1,5 +1,5 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
-"""Which predicted objects, pairs and triplets agree with which annotated ones, in one image: plain tables of booleans.
+"""Which predicted triplets agree with which annotated ones, in one image: a plain table of booleans.
 
 For drawing and explaining single images. Evaluation ranks many images at once, see `triplet_ranks`.
 """
@@ -10,8 +10,8 @@ from .box_overlap import pairwise_iou
 from .image_triplets import ImageTriplets
 
 
-def match_pairs(prediction: ImageTriplets, reference: ImageTriplets, iou_threshold: float) -> np.ndarray:
-    """Which predicted (subject, object) pairs agree with which annotated ones in both classes and both boxes.
+def match_triplets(prediction: ImageTriplets, reference: ImageTriplets, iou_threshold: float) -> np.ndarray:
+    """Which predicted triplets hit which annotated ones: predicate, both classes and both boxes agree.
 
     Args:
         prediction: Graph with k relations.
@@ -19,16 +19,10 @@ def match_pairs(prediction: ImageTriplets, reference: ImageTriplets, iou_thresho
         iou_threshold: Lowest overlap of two boxes that agree, in [0, 1].
 
     Returns:
-        `(k, r)` booleans; predicates are not looked at.
+        `(k, r)` booleans.
     """
     same_object = prediction.labels[:, None] == reference.labels[None, :]  # (n, m)
     same_object &= pairwise_iou(prediction.boxes, reference.boxes) >= iou_threshold
-    subjects = same_object[prediction.relations[:, 0][:, None], reference.relations[:, 0][None, :]]
-    objects = same_object[prediction.relations[:, 1][:, None], reference.relations[:, 1][None, :]]
-    return subjects & objects
-
-
-def match_triplets(prediction: ImageTriplets, reference: ImageTriplets, iou_threshold: float) -> np.ndarray:
-    """Which predicted triplets hit which annotated ones: `match_pairs` with equal predicates, `(k, r)` booleans."""
-    same_predicate = prediction.relations[:, 2][:, None] == reference.relations[:, 2][None, :]
-    return match_pairs(prediction, reference, iou_threshold) & same_predicate
+    (subject, object_, predicate), truth = prediction.relations.T, reference.relations.T
+    same_ends = same_object[subject[:, None], truth[0]] & same_object[object_[:, None], truth[1]]  # (k, r)
+    return same_ends & (predicate[:, None] == truth[2])
