@@ -1,6 +1,10 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
 """A polite request to stop, as cluster schedulers send it, that a training loop can act on between two steps."""
 
+import atexit
+import ctypes
+import multiprocessing
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -33,6 +37,30 @@ class Interruption:
         self.is_requested = True
 
 
-def leave_to_parent(_: int) -> None:
-    """In a reading process: ignore the SIGTERM that a whole process group gets; the training process ends its readers."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+class ReaderSignals:
+    """What SIGTERM does to the processes that read images; a `DataLoader` takes it as `worker_init_fn`.
+
+    It often reaches a whole process group or job. The training process answers with a checkpoint, up to which it needs its
+    readers: they ignore it. They must not once that process comes to its end, by an error too: there `multiprocessing` sends
+    it to all of them and waits until they are gone.
+    """
+
+    def __init__(self) -> None:
+        # Without a lock, which a signal handler could wait for in vain.
+        self._training_has_ended = multiprocessing.RawValue(ctypes.c_bool, False)
+        # What is registered last is called first, so that it is set before `multiprocessing` sends the signal.
+        atexit.register(self._release)
+
+    def __call__(self, _: int) -> None:
+        """Set the handler, in a reader."""
+        signal.signal(signal.SIGTERM, self._answer)
+
+    def _answer(self, number: int, frame: FrameType | None) -> None:
+        if self._training_has_ended.value:
+            os._exit(0)  # PyTorch would report any other code as an error of its own
+
+    def _release(self) -> None:
+        self._training_has_ended.value = True
+
+
+leave_to_parent = ReaderSignals()

@@ -25,6 +25,7 @@ from speaq_hf.metrics.oracle import ground_objects
 from speaq_hf.metrics.scene_graph_evaluator import SceneGraphEvaluator
 
 from .arguments import RunArguments
+from .interruption import leave_to_parent
 from .object_recall import ObjectRecall
 
 
@@ -168,6 +169,7 @@ def _run(
         batch_size=options.batch_size,
         collate_fn=EvaluationCollator(processor, options.skip_unreadable),
         num_workers=options.num_workers,
+        worker_init_fn=leave_to_parent,
         generator=torch.Generator(),  # leaves the generator alone that training draws from
     )
     was_training = model.training
