@@ -33,7 +33,7 @@ def load_complete(model_class: Any, option: str, path: str, **options: Any) -> P
         OSError: There is no such model.
         ValueError: Its configuration or weights cannot be read, or weights are missing, unexpected or of other sizes.
     """
-    with naming_option(option, path), _without_loading_report():
+    with naming_option(option, path), without_loading_report():
         # Weights of other sizes are listed below, with the others.
         options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
         model, found = model_class.from_pretrained(path, **options)
@@ -60,7 +60,7 @@ def naming_option(option: str, path: str) -> Iterator[None]:
 
 
 @contextmanager
-def _without_loading_report() -> Iterator[None]:
+def without_loading_report() -> Iterator[None]:
     """The library's table of the weights that do not fit has a line for each of them."""
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(max(verbosity, transformers_logging.ERROR))

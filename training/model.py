@@ -6,13 +6,12 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import DetrConfig, DetrForObjectDetection
 
 from speaq_hf import SpeaQConfig, SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
-from speaq_hf.models.speaq.detr_weights_speaq import fields_from_detr
+from speaq_hf.models.speaq.detr_weights_speaq import fields_from_detr, load_detr, load_detr_config
 
 from .arguments import DataArguments, ModelArguments
-from .loading import load_complete, naming_option
+from .loading import load_complete, naming_option, without_loading_report
 
 
 logger = logging.getLogger(__name__)
@@ -38,7 +37,7 @@ def build_config(arguments: ModelArguments, data_fields: dict[str, Any]) -> Spea
             return _pretrained_config(arguments, data_fields)
         if arguments.detr is not None:
             with naming_option("model.detr", arguments.detr):
-                fields = fields_from_detr(DetrConfig.from_pretrained(arguments.detr)) | fields
+                fields = fields_from_detr(load_detr_config(arguments.detr)) | fields
         return _variant_config(arguments.variant, fields)
     except StrictDataclassError as error:
         raise ValueError(f"model: {' '.join(str(error).split())}") from error
@@ -58,8 +57,8 @@ def build_model(arguments: ModelArguments, config: SpeaQConfig) -> SpeaQForScene
         )
         return _checked(model, f"model.pretrained: {arguments.pretrained}")
     if arguments.detr is not None:
-        with naming_option("model.detr", arguments.detr):
-            detr = DetrForObjectDetection.from_pretrained(arguments.detr)
+        with naming_option("model.detr", arguments.detr), without_loading_report():
+            detr = load_detr(arguments.detr)
         return _checked(SpeaQForSceneGraphGeneration.from_detr(detr, config=config), f"model.detr: {arguments.detr}")
     if config.freeze_batch_norm:
         logger.warning(

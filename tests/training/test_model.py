@@ -88,3 +88,9 @@ def test_damaged_files_name_the_option(saved, name):
         file.truncate(1000)
     with pytest.raises((ValueError, OSError), match="^model.pretrained: cannot load [^\n]*$"):
         build_model(arguments, build_config(arguments, names))
+
+
+def test_a_scene_graph_model_is_no_detector(saved):
+    path, names = saved
+    with pytest.raises(ValueError, match="^model.detr: cannot load .* is a model of type 'speaq'"):
+        build_config(ModelArguments(detr=path), names)

@@ -1,6 +1,7 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
 """Starting a scene graph model from a DETR detector, as the SpeaQ and Iterative SGG papers start training."""
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -8,9 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import DetrConfig, DetrForObjectDetection
+from transformers.utils import logging
 
 from .configuration_speaq import SpeaQConfig
 
+
+logger = logging.get_logger(__name__)
 
 # What a detector and the model that starts from it have in common, apart from backbone, queries and classes.
 SHARED_FIELDS = ("d_model", "encoder_layers", "decoder_layers", "encoder_attention_heads", "decoder_attention_heads")
@@ -29,6 +33,43 @@ _RENAMES = (
     (r"\.o_proj\.", ".out_proj."),
     (r"^bbox_predictor\.", "box_head."),
 )
+
+
+def load_detr(path: str | os.PathLike) -> DetrForObjectDetection:
+    """A saved detector with all its weights. Only the classifier may be missing: its rows would be taken over by name.
+
+    Raises:
+        OSError: There is no such model.
+        ValueError: It is another kind of model, or weights are missing or have other sizes.
+    """
+    detr, found = DetrForObjectDetection.from_pretrained(
+        path, config=load_detr_config(path), ignore_mismatched_sizes=True, output_loading_info=True
+    )
+    classifier = {name for name in found["missing_keys"] if name.startswith("class_labels_classifier.")}
+    names = sorted((found["missing_keys"] - classifier) | {name for name, *_ in found["mismatched_keys"]})
+    if names:
+        raise ValueError(
+            f"{path} is not a whole DETR detector: {len(names)} weights are missing or have other sizes than its "
+            f"configuration says, e.g. {', '.join(names[:3])}."
+        )
+    if classifier:
+        logger.warning(f"{path} has no classifier: all object classes start from random numbers.")
+    return detr
+
+
+def load_detr_config(path: str | os.PathLike) -> DetrConfig:
+    """The configuration of a saved detector.
+
+    Raises:
+        OSError: There is no such model.
+        ValueError: It is another kind of model, of which `DetrConfig` would be made all the same.
+    """
+    model_type = DetrConfig.get_config_dict(path)[0].get("model_type")
+    if model_type != DetrConfig.model_type:
+        raise ValueError(
+            f"{path} is a model of type {model_type!r}, expected a DETR detector ({DetrConfig.model_type!r})."
+        )
+    return DetrConfig.from_pretrained(path)
 
 
 def config_from_detr(detr: DetrForObjectDetection, **overrides: Any) -> SpeaQConfig:
@@ -139,6 +180,12 @@ def _convert_class_head(
 ) -> Iterator[tuple[str, Tensor]]:
     rows = {name: index for index, name in detr.config.id2label.items()}
     known = [(index, rows[name]) for index, name in config.id2label.items() if name in rows]
+    if len(known) < config.num_labels:
+        new = [name for name in config.id2label.values() if name not in rows]
+        logger.warning(
+            f"The detector does not know {len(new)} of {config.num_labels} object classes, e.g. {', '.join(new[:3])}: they "
+            "start from random numbers."
+        )
     known.append((config.num_labels, detr.config.num_labels))  # background is last in both
     ours, theirs = torch.tensor(known).T
     for name, tensor in detr.class_labels_classifier.state_dict().items():

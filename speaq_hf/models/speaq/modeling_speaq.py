@@ -28,7 +28,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_speaq import SpeaQConfig
-from .detr_weights_speaq import config_from_detr, convert_detr_weights, load_detr_weights
+from .detr_weights_speaq import config_from_detr, convert_detr_weights, load_detr, load_detr_weights
 from .loss_speaq import SpeaQCriterion, at_least_float32
 
 
@@ -792,7 +792,7 @@ class SpeaQForSceneGraphGeneration(SpeaQPreTrainedModel):
         """Start from a DETR detector, as both papers do: until the first update the model is that detector thrice.
 
         Args:
-            detr_or_path: A detector, or what `DetrForObjectDetection.from_pretrained` takes.
+            detr_or_path: A detector, or the folder or Hub name of one.
             config: Configuration of the new model; derived from the detector when missing.
             overrides: Fields that replace those of the derived configuration.
 
@@ -801,12 +801,14 @@ class SpeaQForSceneGraphGeneration(SpeaQPreTrainedModel):
             times, and its classifier's rows for the classes that both know by name.
 
         Raises:
-            ValueError: When the sizes in `config` differ from the detector's, or both `config` and `overrides` are given.
+            OSError: When there is no such detector.
+            ValueError: When the sizes in `config` differ from the detector's, both `config` and `overrides` are given, or what
+                was saved is another kind of model or lacks weights.
         """
         if config is not None and overrides:
             raise ValueError(f"Pass either `config` or single fields, not both; got fields {sorted(overrides)}.")
         is_model = isinstance(detr_or_path, DetrForObjectDetection)
-        detr = detr_or_path if is_model else DetrForObjectDetection.from_pretrained(detr_or_path)
+        detr = detr_or_path if is_model else load_detr(detr_or_path)
         config = config_from_detr(detr, **overrides) if config is None else config
         model = cls(config)
         load_detr_weights(model, convert_detr_weights(detr, config, model.class_head.state_dict()))

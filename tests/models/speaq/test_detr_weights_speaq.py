@@ -1,5 +1,6 @@
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import DetrConfig, DetrForObjectDetection
 
 from speaq_hf import SpeaQForSceneGraphGeneration
@@ -56,19 +57,51 @@ def test_everything_of_the_detector_is_used(detr):
             assert tensor.double().sum().item() in values, name
 
 
-def test_classes_move_by_name(detr):
+def test_classes_move_by_name(detr, caplog):
+    SpeaQForSceneGraphGeneration.from_detr(detr, **fields())
+    assert not caplog.messages
     names = {0: "tree", 1: "zebra", 2: "person"}
     model = SpeaQForSceneGraphGeneration.from_detr(detr, **(fields() | {"id2label": names}))
     theirs = detr.class_labels_classifier.weight
     for row, name in ((0, 5), (2, 0), (3, 6)):
         assert torch.equal(model.class_head.weight[row], theirs[name])
     assert not any(torch.equal(model.class_head.weight[1], row) for row in theirs)
+    assert "does not know 1 of 3 object classes, e.g. zebra" in caplog.text
 
 
 def test_from_a_directory(detr, tmp_path):
     detr.save_pretrained(tmp_path)
     model = SpeaQForSceneGraphGeneration.from_detr(tmp_path, **fields())
     assert torch.equal(model.box_head.layers[0].weight, detr.bbox_predictor.layers[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("dropped", "resized", "message"),
+    [
+        ("class_labels_classifier.", None, None),
+        ("bbox_predictor.layers.0.", None, "not a whole DETR detector: 2 .* e.g. bbox_predictor.layers.0.bias"),
+        ("model.", None, "not a whole DETR detector: .* weights are missing"),
+        (None, "bbox_predictor.layers.0.bias", "1 weights are missing or have other sizes"),
+    ],
+)
+def test_a_saved_detector_is_taken_whole(detr, tmp_path, caplog, dropped, resized, message):
+    detr.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if dropped is None or not name.startswith(dropped)}
+    kept |= {} if resized is None else {resized: torch.zeros(3)}
+    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    if message is None:
+        SpeaQForSceneGraphGeneration.from_detr(tmp_path, **fields())
+        assert "has no classifier" in caplog.text
+        return
+    with pytest.raises(ValueError, match=message):
+        SpeaQForSceneGraphGeneration.from_detr(tmp_path, **fields())
+
+
+def test_another_kind_of_model_is_refused(tmp_path):
+    SpeaQForSceneGraphGeneration(tiny_config()).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="is a model of type 'speaq', expected a DETR detector"):
+        SpeaQForSceneGraphGeneration.from_detr(tmp_path, **fields())
 
 
 @pytest.mark.parametrize("change", [{"depths": [2, 1]}, {"hidden_sizes": [8, 32]}])
