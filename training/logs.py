@@ -2,17 +2,21 @@
 """The log of a run: one JSON object per line, and means over the steps between two lines."""
 
 import json
+import logging
 import math
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
 from .optimization_step import StepResult
+
+
+logger = logging.getLogger(__name__)
 
 
 class JsonLinesLog:
@@ -30,20 +34,35 @@ class JsonLinesLog:
         line = json.dumps({name: _json_value(value) for name, value in entry.items()})
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(line + "\n")
+            _sync(file)  # line by line, so that a power cut leaves at most half of the last one
 
     def read(self) -> list[dict[str, Any]]:
-        """All complete lines. A crash can leave half a line at the end, which is left out."""
+        """All lines that can be read; others are named in a warning. A crash can leave half a line at the end, which is
+        left out."""
         if not self.path.is_file():
             return []
-        complete, _, _ = self.path.read_text(encoding="utf-8").rpartition("\n")
-        return [json.loads(line) for line in complete.splitlines()]
+        complete, _, _ = self.path.read_bytes().rpartition(b"\n")
+        entries = [self._parse(line, number) for number, line in enumerate(complete.split(b"\n"), 1) if line.strip()]
+        return [entry for entry in entries if entry is not None]
 
     def drop_after(self, step: int) -> None:
         """Forget what was logged after a step, because the run goes on from there."""
         entries = [entry for entry in self.read() if entry["step"] <= step]
         temporary = self.path.with_name(self.path.name + ".tmp")
-        temporary.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(entry) + "\n" for entry in entries)
+            _sync(file)
         os.replace(temporary, self.path)
+
+    def _parse(self, line: bytes, number: int) -> dict[str, Any] | None:
+        try:
+            entry = json.loads(line)
+        except ValueError:  # JSONDecodeError and UnicodeDecodeError are two
+            entry = None
+        if isinstance(entry, dict) and type(entry.get("step")) is int:
+            return entry
+        logger.warning("%s, line %d is damaged and left out: %.80r", self.path, number, line)
+        return None
 
 
 class StepMeter:
@@ -78,6 +97,12 @@ class StepMeter:
         speed = self._images * accelerator.num_processes / (time.perf_counter() - self._start)
         self.__init__()
         return dict(zip(names, means.tolist(), strict=True)) | {"images_per_second": round(speed, 2)}
+
+
+def _sync(file: IO[str]) -> None:
+    """Wait until it is on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _json_value(value: Any) -> Any:
