@@ -188,8 +188,11 @@ def _check_backbone(fields: Any) -> None:
 
 
 def _widen(value: Any, hint: Any) -> Any:
-    """Whole numbers are valid wherever a float is expected."""
-    accepted = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    """Whole numbers are valid wherever a float is expected; and where the word `no` is one, YAML has made False of it."""
+    accepted = typing.get_args(hint)
+    if value is False and "no" in accepted:
+        return "no"
+    accepted = accepted if isinstance(hint, types.UnionType) else (hint,)
     return float(value) if type(value) is int and float in accepted and int not in accepted else value
 
 

@@ -97,6 +97,13 @@ def test_options_win_over_the_file_and_keep_their_types(file):
     assert run.model.config == {"dropout": 0, "backbone_config": {"depths": [1, 2]}}
 
 
+@pytest.mark.parametrize("spelling", ["no", "'no'", '"no"'])
+def test_no_is_a_number_format(file, spelling):
+    assert parse_run(file, ["--training.mixed_precision", spelling]).training.mixed_precision == "no"
+    file.write_text(f"data: {{root: x}}\ntraining: {{mixed_precision: {spelling}}}\n")
+    assert parse_run(file).training.mixed_precision == "no"
+
+
 def test_arguments_survive_their_own_file(file, tmp_path):
     run = parse_run(file, ["--model.dropout", "0.5", "--training.milestones", "[1, 2]"])
     copy = tmp_path / "copy.yaml"
