@@ -78,9 +78,11 @@ class DataArguments:
     synthetic_format: DataFormat = _described(
         "auto", "Its format; auto prefers the files of generate-data where there are others too."
     )
-    ratios: dict[str, float | int] = _described({"real": 0.7, "synthetic": 0.3}, "Share of each source in a batch.")
-    loss_weights: dict[str, float | int] = _described(
-        {"real": 1.0, "synthetic": 0.5}, "Loss weight of each source's images."
+    ratios: dict[str, float | int] | None = _described(
+        {"real": 0.7, "synthetic": 0.3}, "Share of each source in a batch; without synthetic_root unused."
+    )
+    loss_weights: dict[str, float | int] | None = _described(
+        {"real": 1.0, "synthetic": 0.5}, "Loss weight of each source's images; null: 1. Without synthetic_root unused."
     )
     short_edges: list[int] = _described(list(range(480, 801, 32)), "Short edge of a training image, one at random.")
     test_short_edge: int = _described(800, "Short edge of an image in evaluation, in pixels.")
@@ -97,6 +99,10 @@ class DataArguments:
 
     def __post_init__(self) -> None:
         _require("data", self.root is not None, "root is not set: pass --data.root DIR, the folder of the data set.")
+        complete = self.synthetic_root is None or self.ratios is not None
+        _require(
+            "data", complete, "ratios must be set with synthetic_root, e.g. {real: 0.7, synthetic: 0.3}; got null."
+        )
         for name in ("test_short_edge", "longest_edge"):
             _require("data", getattr(self, name) >= 1, f"{name} must be at least 1 pixel, got {getattr(self, name)}.")
         _require("data", self.num_workers >= 0, f"num_workers must be at least 0, got {self.num_workers}.")

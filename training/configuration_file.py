@@ -156,7 +156,7 @@ def _parse_section(name: str, section: type, values: Any) -> Any:
         try:
             type_validator(key, value, hints[key])
         except TypeError as error:
-            raise ValueError(f"{name}.{key}: {error}") from error
+            raise ValueError(f"{name}.{key}: {_describe_mismatch(section, key, value, hints[key])}") from error
     return HfArgumentParser(section).parse_dict(values)[0]
 
 
@@ -194,6 +194,24 @@ def _widen(value: Any, hint: Any) -> Any:
         return "no"
     accepted = accepted if isinstance(hint, types.UnionType) else (hint,)
     return float(value) if type(value) is int and float in accepted and int not in accepted else value
+
+
+def _describe_mismatch(section: type, name: str, value: Any, hint: Any) -> str:
+    meaning = next(option.metadata["help"] for option in dataclasses.fields(section) if option.name == name)
+    found = "null" if value is None else f"{type(value).__name__} {value!r}"
+    return f"expected {_describe_type(hint)}, got {found}. {meaning}"
+
+
+def _describe_type(hint: Any) -> str:
+    """`list[int] | None` to "list of int or null"."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return "one of " + ", ".join(parts)
+    if origin in (list, dict):
+        return f"{origin.__name__} of {_describe_type(parts[-1])}"
+    if parts:
+        return " or ".join(_describe_type(part) for part in parts)
+    return "null" if hint is types.NoneType else hint.__name__
 
 
 def _check_names(names: typing.Iterable[str], valid: typing.Iterable[str], what: str, prefix: str = "") -> None:

@@ -142,11 +142,16 @@ def load_split(arguments: DataArguments, split: str) -> Dataset:
 
 def _load_synthetic(path: str, format: str) -> Dataset:
     """The training split of `data.synthetic_root`."""
-    root = data_root(path, "data.synthetic_root")
+    root = str(Path(path).expanduser())
     # A generated set may lie in one folder with Visual Genome, which has other file names.
     if format == "auto" and (Path(root) / GenomeFiles().annotations).is_file():
         format = "synthetic_genome"
-    return load_scene_graphs(root, "train", format=resolve_format(root, format))
+    try:
+        return load_scene_graphs(root, "train", format=resolve_format(root, format))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"data.synthetic_root: {error}; name another set, or set it to null to train on data.root alone."
+        ) from error
 
 
 def data_root(path: str, option: str) -> str:

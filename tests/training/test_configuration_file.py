@@ -25,8 +25,8 @@ WRONG = [
     (["--training", "3"], "--training is a section"),
     (["--model.num_object_querys", "3"], "Unknown field of section model: 'num_object_querys'.*num_object_queries"),
     (["--model.id2label", "{0: a}"], "Unknown field of section model: 'id2label'"),
-    (["--training.max_steps", "many"], "training.max_steps: .*expected int, got str.*many"),
-    (["--training.max_steps", "1.5"], "training.max_steps: .*expected int, got float"),
+    (["--training.max_steps", "many"], "training.max_steps: expected int, got str 'many'. Optimizer steps."),
+    (["--training.max_steps", "1.5"], "training.max_steps: expected int, got float 1.5"),
     (["--training.max_steps", "0"], "training.max_steps must be at least 1, got 0"),
     (["--training.learning_rate", "-1"], "training.learning_rate must not be negative, got -1"),
     (["--training.learning_rate", ".inf"], "training.learning_rate must not be negative, got inf"),
@@ -34,12 +34,21 @@ WRONG = [
     (["--training.milestones", "[5, 3]"], "training.milestones must be at least 1 and increase"),
     (["--training.warmup_ratio", "1"], "training.warmup_ratio must be below 1"),
     (["--training.schedule", "linear"], "training.schedule: .*linear"),
-    (["--training.mixed_precision", "fp8"], "training.mixed_precision: .*fp8"),
+    (["--training.mixed_precision", "fp8"], "training.mixed_precision: expected one of no, fp16, bf16, got str 'fp8'"),
     (["--training.seed"], "Option --training.seed needs a value"),
     (["--training.seed", "--training.max_steps", "3"], "Option --training.seed needs a value"),
     (["training.seed", "3"], "Expected an option --section.field, got 'training.seed'"),
-    (["--training.seed.low", "3", "--training.seed", "[1]"], "training.seed: .*expected int, got list"),
-    (["--data.ratios", "0.5"], "data.ratios: .*expected a dict, got float"),
+    (["--training.seed.low", "3", "--training.seed", "[1]"], "training.seed: expected int, got list"),
+    (["--data.ratios", "0.5"], "data.ratios: expected dict of float or int or null, got float 0.5"),
+    (
+        ["--training.resume_from", "true"],
+        "resume_from: expected str or null, got bool True. A checkpoint folder, or auto",
+    ),
+    (["--training.milestones", "null"], "training.milestones: expected list of int, got null. Steps at which"),
+    (
+        ["--data.synthetic_root", "x", "--data.ratios", "null"],
+        "data.ratios must be set with synthetic_root, e.g. {real",
+    ),
     (["--data.root.images", "x"], "root holds 'somewhere', which has no fields"),
     (["--data.root", "null"], "data.root is not set: pass --data.root DIR"),
     (["--data.num_workers", "-1"], "data.num_workers must be at least 0"),
@@ -102,6 +111,12 @@ def test_no_is_a_number_format(file, spelling):
     assert parse_run(file, ["--training.mixed_precision", spelling]).training.mixed_precision == "no"
     file.write_text(f"data: {{root: x}}\ntraining: {{mixed_precision: {spelling}}}\n")
     assert parse_run(file).training.mixed_precision == "no"
+
+
+def test_without_a_second_source_there_is_nothing_to_mix(file):
+    data = parse_run(file, ["--data.ratios", "null", "--data.loss_weights", "null"]).data
+    assert (data.synthetic_root, data.ratios, data.loss_weights) == (None, None, None)
+    assert parse_run(file, ["--data.synthetic_root", "x", "--data.loss_weights", "null"]).data.loss_weights is None
 
 
 def test_arguments_survive_their_own_file(file, tmp_path):

@@ -206,7 +206,7 @@ MISTAKES = [
     (("--data.root", "nowhere"), "data.root: there is no folder nowhere"),
     (("--data.format", "visual_genome"), "VG-SGG-dicts-with-attri.json does not exist"),
     (("--data.annotations", "synthetic_image_data.json"), "not an HDF5 file"),
-    (("--data.synthetic_root", "nowhere"), "data.synthetic_root: there is no folder nowhere"),
+    (("--data.synthetic_root", "nowhere"), "data.synthetic_root: there is no file or folder nowhere; name another set, or set it to null"),
     (("--data.crop_probability", "1.5"), "crop_probability"),
     (("--training.batch_size", "100"), "training.batch_size is 100, but the training split has only"),
     (("--training.resume_from", "nowhere"), "training.resume_from: nowhere is not a complete checkpoint"),
