@@ -1,6 +1,7 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
 """The data sets of a run: which files, which vocabulary, which statistics."""
 
+import dataclasses
 import logging
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,17 +44,15 @@ class TrainingData:
         train: Training rows; with a column `source` when several sources are mixed.
         validation: Validation rows of the real source.
         statistics: Predicates and triplets of all training rows.
-        test_statistics: Those of the test rows of the real source; None if there are none.
         ratios: Share of each source in a batch.
-        format: Of the real source.
+        arguments: Where the sources are; `format` is resolved.
     """
 
     train: Dataset
     validation: Dataset
     statistics: PredicateStatistics
-    test_statistics: PredicateStatistics | None
     ratios: dict[str, float]
-    format: str
+    arguments: DataArguments
 
     @cached_property
     def zero_shot_triplets(self) -> np.ndarray:
@@ -83,10 +82,12 @@ class TrainingData:
             "predicate_counts": counts,
             "object_counts": object_counts(self.train).tolist(),
         }
-        if self.test_statistics is not None:
-            fields["zero_shot_triplets"] = zero_shot_triplets(self.statistics, self.test_statistics).tolist()
+        test = _test_statistics(self.arguments, self.train)
+        if test is not None:
+            fields["zero_shot_triplets"] = zero_shot_triplets(self.statistics, test).tolist()
         # SpeaQ cuts Visual Genome's groups from its raw counts, which the configuration knows.
-        return fields if self.format == "visual_genome" else fields | {"group_predicate_counts": counts}
+        is_genome = self.arguments.format == "visual_genome"
+        return fields if is_genome else fields | {"group_predicate_counts": counts}
 
 
 def load_training_data(arguments: DataArguments) -> TrainingData:
@@ -96,17 +97,16 @@ def load_training_data(arguments: DataArguments) -> TrainingData:
         FileNotFoundError: A folder or file is missing.
         ValueError: A file is not what it should be, or the sources cannot be mixed as asked.
     """
+    format = resolve_format(data_root(arguments.root, "data.root"), arguments.format)
+    arguments = dataclasses.replace(arguments, format=format)
     train = load_split(arguments, "train")
     validation = _with_vocabulary_of(train, load_split(arguments, "val"), "val")
-    statistics = predicate_statistics(train)
-    format = resolve_format(data_root(arguments.root, "data.root"), arguments.format)
-    test = _test_statistics(arguments, train)
     if arguments.synthetic_root is None:
-        return TrainingData(train, validation, statistics, test, {"real": 1.0}, format)
+        return TrainingData(train, validation, predicate_statistics(train), {"real": 1.0}, arguments)
     sources = {"real": train, "synthetic": _load_synthetic(arguments.synthetic_root, arguments.synthetic_format)}
     mixed = mix_datasets(sources, arguments.ratios, arguments.loss_weights)
     statistics = predicate_statistics(mixed)  # its classes have the real set's numbers
-    return TrainingData(mixed, validation, statistics, test, dict(arguments.ratios), format)
+    return TrainingData(mixed, validation, statistics, dict(arguments.ratios), arguments)
 
 
 def _with_vocabulary_of(train: Dataset, dataset: Dataset, split: str) -> Dataset:
@@ -115,6 +115,7 @@ def _with_vocabulary_of(train: Dataset, dataset: Dataset, split: str) -> Dataset
 
 
 def _test_statistics(arguments: DataArguments, train: Dataset) -> PredicateStatistics | None:
+    """Predicates and triplets of the test rows of the real source; None if there are none."""
     try:
         return predicate_statistics(_with_vocabulary_of(train, load_split(arguments, "test"), "test"))
     except (ValueError, FileNotFoundError) as error:

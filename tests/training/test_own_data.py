@@ -87,6 +87,15 @@ def test_validation_images_from_the_training_split(micro_run, genome, tmp_path):
         load_split(data_arguments(micro_run, *root, "--data.filter_non_overlap", "true"), "train")
 
 
+def test_a_set_without_test_images(micro_run, genome, tmp_path, caplog):
+    splits = load_scene_graph_splits(genome)
+    save_scene_graphs({name: splits[name] for name in ("train", "validation")}, tmp_path / "set", "arrow")
+    data = load_training_data(data_arguments(micro_run, "--data.root", str(tmp_path / "set")))
+    assert not caplog.messages  # a detector has no triplets
+    assert "zero_shot_triplets" not in data.config_fields()
+    assert "Zero-shot triplets are not recorded, there is no test split" in caplog.text
+
+
 def test_an_option_of_another_format_ends_with_one_message(micro_run, genome, tmp_path, capsys):
     save_scene_graphs(load_scene_graph_splits(genome), tmp_path / "coco", "coco")
     root = ("--data.root", str(tmp_path / "coco"), "--data.format", "auto")
