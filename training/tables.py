@@ -25,10 +25,11 @@ def format_table(columns: Mapping[str, Mapping[str, Any]], rows: Sequence[str], 
     first = max(len(name) for name in (*rows, heading))
     lines = [heading.ljust(first) + "".join(name.rjust(width) for name, width in widths.items())]
     for row in rows:
-        cells = (_cell(columns[name].get(row)).rjust(width) for name, width in widths.items())
+        cells = (format_percent(columns[name].get(row)).rjust(width) for name, width in widths.items())
         lines.append(row.ljust(first) + "".join(cells))
     return "\n".join(lines)
 
 
-def _cell(value: float | None) -> str:
+def format_percent(value: float | None) -> str:
+    """0.5 as 50.00; a dash for a number that is missing or not defined."""
     return "-" if value is None or value != value else f"{100 * value:.2f}"

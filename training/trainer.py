@@ -4,6 +4,7 @@
 import contextlib
 import itertools
 import logging
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from .optimization import build_optimizer, build_scheduler, restore_options
 from .optimization_step import OptimizationStep, StepResult
 from .readable_rows import CountingCollator, ReadableRows
 from .run_folder import RunFolder
+from .tables import format_percent
 from .task import Task
 
 
@@ -263,11 +265,16 @@ class Trainer:
         self.state.evaluation_is_due = False
         self._write("evaluation", results)
         value, best = results[name], self.state.best_value
-        if best is None or value > best:
+        # While nothing defines the metric, the latest model stands in for the best.
+        if best is None or math.isnan(best) or value > best:
             self.state.best_value = value
             self.save_model(self.output_dir / "best")
         logger.info(
-            "Step %d: %s %.2f %%, best %.2f %%", self.state.step, name, 100 * value, 100 * self.state.best_value
+            "Step %d: %s %s %%, best %s %%",
+            self.state.step,
+            name,
+            format_percent(value),
+            format_percent(self.state.best_value),
         )
 
     def _share_unreadable(self) -> int:

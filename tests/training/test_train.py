@@ -118,6 +118,16 @@ def test_best_is_the_model_of_the_best_evaluation(micro_run, monkeypatch):
     assert written == [("best", 1), ("best", 2), ("final", 4)]
 
 
+def test_a_metric_that_nothing_defines_keeps_the_latest_model(micro_run, monkeypatch, caplog):
+    values = iter([float("nan"), float("nan"), 0.0, 0.0])
+    monkeypatch.setattr(train.Trainer, "evaluate", lambda self: {"zR@20": next(values)})
+    folder = run(micro_run("run", "--evaluation.steps", "1", "--evaluation.best_metric", "zR@20"))
+    shown = [message for message in caplog.messages if "best" in message]
+    assert shown[1:3] == ["Step 2: zR@20 - %, best - %", "Step 3: zR@20 0.00 %, best 0.00 %"]
+    best, final = (load_file(folder / name / "model.safetensors") for name in ("best", "final"))
+    assert not torch.equal(best["class_head.weight"], final["class_head.weight"])  # of step 3, not of the last
+
+
 def test_unfinished_checkpoints_are_ignored(micro_run):
     folder = run(micro_run("run"))
     complete = folder / "checkpoints" / "step-00000004"
