@@ -13,6 +13,8 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from .writing import naming_target
+
 
 logger = logging.getLogger(__name__)
 
@@ -130,17 +132,17 @@ def write_folder(target: Path, write: Callable[[Path], None], accelerator: Accel
     """
     temporary, previous = (target.with_name(target.name + ending) for ending in _ENDINGS)
     try:
+        with naming_target(target):
+            if accelerator.is_main_process:
+                shutil.rmtree(temporary, ignore_errors=True)
+                temporary.mkdir(parents=True)
+            accelerator.wait_for_everyone()
+            write(temporary)
+            _sync(temporary)
+    except OSError:
         if accelerator.is_main_process:
             shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-        accelerator.wait_for_everyone()
-        write(temporary)
-        _sync(temporary)
-    # What the writers of PyTorch and safetensors raise when the disk is full is no OSError.
-    except Exception as error:
-        if accelerator.is_main_process:
-            shutil.rmtree(temporary, ignore_errors=True)
-        raise OSError(f"cannot write {target}: {error}") from error
+        raise
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         shutil.rmtree(previous, ignore_errors=True)

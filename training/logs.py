@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from .optimization_step import StepResult
+from .writing import naming_target
 
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class JsonLinesLog:
     def write(self, entry: dict[str, Any]) -> None:
         """Append a line."""
         line = json.dumps({name: _json_value(value) for name, value in entry.items()})
-        with open(self.path, "a", encoding="utf-8") as file:
+        with naming_target(self.path), open(self.path, "a", encoding="utf-8") as file:
             file.write(line + "\n")
             _sync(file)  # line by line, so that a power cut leaves at most half of the last one
 
@@ -49,10 +50,11 @@ class JsonLinesLog:
         """Forget what was logged after a step, because the run goes on from there."""
         entries = [entry for entry in self.read() if entry["step"] <= step]
         temporary = self.path.with_name(self.path.name + ".tmp")
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(entry) + "\n" for entry in entries)
-            _sync(file)
-        os.replace(temporary, self.path)
+        with naming_target(self.path):
+            with open(temporary, "w", encoding="utf-8") as file:
+                file.writelines(json.dumps(entry) + "\n" for entry in entries)
+                _sync(file)
+            os.replace(temporary, self.path)
 
     def _parse(self, line: bytes, number: int) -> dict[str, Any] | None:
         try:

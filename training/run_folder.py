@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from .arguments import RunArguments, TrainingArguments
 from .checkpoints import CheckpointFolder, recover_folder, resolve_resume
+from .writing import naming_target
 
 
 _TRACES = ("log.jsonl", "checkpoints", "best", "final", "tracker")
@@ -77,9 +78,10 @@ class RunFolder:
 
     def write_arguments(self, arguments: RunArguments) -> None:
         """Keep what the run was told, in `config.yaml`."""
-        temporary = self.path / "config.yaml.tmp"
-        temporary.write_text(yaml.safe_dump(arguments.to_dict(), sort_keys=False), encoding="utf-8")
-        os.replace(temporary, self.path / "config.yaml")
+        target, temporary = self.path / "config.yaml", self.path / "config.yaml.tmp"
+        with naming_target(target):
+            temporary.write_text(yaml.safe_dump(arguments.to_dict(), sort_keys=False), encoding="utf-8")
+            os.replace(temporary, target)
 
 
 def _remove(path: Path) -> None:

@@ -1,5 +1,6 @@
 """What must not cost a run: broken numbers, broken images, a full disk, a polite stop."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from speaq_hf import SpeaQForSceneGraphGeneration
 from tests.helpers import random_label, tiny_config
 from training import train
 from training.checkpoints import recover_folder, write_folder
+from training.logs import JsonLinesLog
 from training.optimization_step import OptimizationStep
 
 from .conftest import ROOT
@@ -202,15 +205,33 @@ def test_full_disk_leaves_the_last_checkpoint(micro_run, monkeypatch, capsys):
         saved.append(folder)
         if len(saved) == 2:
             (Path(folder) / "model.safetensors").write_bytes(b"half")
+            monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=4096))
             raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")
         return plain(self, folder)
 
     monkeypatch.setattr(train.Accelerator, "save_state", save_state)
     folder = fail(micro_run("run"))
-    assert "cannot write" in (error := capsys.readouterr().err) and "unexpected pos" in error
+    place = folder / "checkpoints"
+    error = (
+        f"cannot write {place / 'step-00000004'}: the disk of {place} is full. Make room on it; then --training.resume"
+    )
+    assert error in capsys.readouterr().err
+    monkeypatch.undo()
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step-00000002"]
     run(micro_run("run", "--training.resume_from", "auto"))
     assert_same_weights(run(micro_run("whole")), folder)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_named_for_single_files(tmp_path, monkeypatch, number):
+    def fail_to_sync(handle):
+        raise OSError(number, os.strerror(number))
+
+    log = JsonLinesLog(tmp_path / "log.jsonl")
+    monkeypatch.setattr(os, "fsync", fail_to_sync)
+    for change in (lambda: log.write({"step": 1}), lambda: log.drop_after(1)):
+        with pytest.raises(OSError, match="cannot write .*log.jsonl: the disk of .* is full"):
+            change()
 
 
 def test_a_folder_is_never_missing(tmp_path):
