@@ -24,6 +24,7 @@ from .augmented_rows import AugmentedRows
 from .batches import BatchStream, ProcessBatches
 from .checkpoints import CheckpointFolder, TrainingState, check_random_states, write_folder
 from .data import TrainingData, build_augmentation
+from .fingerprint import data_fingerprint
 from .interruption import Interruption, TrainingInterrupted
 from .logs import JsonLinesLog, StepMeter
 from .optimization import build_optimizer, build_scheduler, restore_options
@@ -205,6 +206,7 @@ class Trainer:
             "gradient_accumulation_steps": self.options.gradient_accumulation_steps,
             "seed": self.options.seed,
             "num_images": len(self.data.train),
+            "data_fingerprint": data_fingerprint(self.data.train),
             "ratios": self.data.ratios,
             "loss_weights": self.arguments.data.loss_weights,
         }
