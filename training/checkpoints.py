@@ -19,7 +19,7 @@ from .writing import naming_target
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"step-(\d+)")
-_ENDINGS = (".tmp", ".old")  # of a folder that is being written, and of the one it replaces
+_UNFINISHED, _REPLACED = ".tmp", ".old"  # endings of a folder that is being written, and of the one it replaces
 
 
 @dataclass
@@ -99,7 +99,8 @@ def resolve_resume(resume_from: str | None, checkpoints: CheckpointFolder) -> Pa
     if resume_from == "auto":
         return checkpoints.latest()
     path = Path(resume_from).expanduser()
-    if not _NAME.fullmatch(path.name) or not (path / "random_states_0.pkl").is_file():
+    # People rename and copy checkpoints; only an unfinished one tells by its name.
+    if path.name.endswith(_UNFINISHED) or not (path / "random_states_0.pkl").is_file():
         latest = checkpoints.latest()
         hint = f"the latest is {latest}" if latest else f"there is none in {checkpoints.path}"
         raise FileNotFoundError(f"training.resume_from: {path} is not a complete checkpoint; {hint}.")
@@ -130,7 +131,7 @@ def write_folder(target: Path, write: Callable[[Path], None], accelerator: Accel
     Raises:
         OSError: It cannot be written, for example because the disk is full. What was there before is untouched.
     """
-    temporary, previous = (target.with_name(target.name + ending) for ending in _ENDINGS)
+    temporary, previous = target.with_name(target.name + _UNFINISHED), replaced_name(target)
     try:
         with naming_target(target):
             if accelerator.is_main_process:
@@ -156,9 +157,14 @@ def write_folder(target: Path, write: Callable[[Path], None], accelerator: Accel
 
 def recover_folder(target: Path) -> None:
     """Give a folder its name back that `write_folder` was about to replace when the process died."""
-    previous = target.with_name(target.name + _ENDINGS[1])
+    previous = replaced_name(target)
     if previous.exists() and not target.exists():
         os.replace(previous, target)
+
+
+def replaced_name(target: Path) -> Path:
+    """Where `write_folder` keeps the folder that it replaces, until it is done."""
+    return target.with_name(target.name + _REPLACED)
 
 
 def _sync(folder: Path) -> None:

@@ -10,7 +10,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from .arguments import RunArguments, TrainingArguments
-from .checkpoints import CheckpointFolder, recover_folder, resolve_resume
+from .checkpoints import CheckpointFolder, recover_folder, replaced_name, resolve_resume
 from .writing import naming_target
 
 
@@ -69,6 +69,7 @@ class RunFolder:
         else:
             for name in _TRACES:
                 _remove(self.path / name)
+                _remove(replaced_name(self.path / name))
         for unfinished in (*self.path.glob("*.tmp"), *(self.path / "checkpoints").glob("*.tmp")):
             _remove(unfinished)
 

@@ -52,7 +52,9 @@ def test_a_run_that_goes_on_with_other_data_says_so(micro_run, genome, tmp_path,
     shutil.copytree(genome, same)
     rows = load_scene_graphs(genome, "train")
     save_scene_graphs(
-        {"train": rows.select(range(len(rows) - 1, -1, -1)), "validation": load_scene_graphs(genome, "val")}, other, "coco"
+        {"train": rows.select(range(len(rows) - 1, -1, -1)), "validation": load_scene_graphs(genome, "val")},
+        other,
+        "coco",
     )
     run(micro_run("run", "--training.max_steps", "1"))
     run(micro_run("run", "--data.root", str(same), "--training.max_steps", "2", "--training.resume_from", "auto"))

@@ -107,6 +107,22 @@ def test_two_runs_never_share_a_folder(micro_run, tmp_path, capsys):
     run(words)
 
 
+def test_a_model_that_was_being_replaced_does_not_outlive_its_run(micro_run):
+    folder = run(micro_run("run", "--training.max_steps", "1"))
+    (folder / "final").rename(folder / "best.old")
+    options = ("--training.overwrite", "true", "--training.max_steps", "2")
+    run(micro_run("run", *options))
+    run(micro_run("run", "--training.resume_from", "auto", "--training.max_steps", "3"))
+    assert not (folder / "best").exists() and not (folder / "best.old").exists()
+
+
+def test_a_checkpoint_may_be_renamed(micro_run, tmp_path):
+    folder = run(micro_run("run", "--training.max_steps", "2"))
+    kept = folder.parent / "kept for later"
+    (folder / "checkpoints" / "step-00000002").rename(kept)
+    assert [entry["step"] for entry in entries(run(micro_run("more", "--training.resume_from", str(kept))))] == [3, 4]
+
+
 def test_leftovers_of_a_crash_are_swept(micro_run):
     folder = run(micro_run("run"))
     for name in ("final.tmp", "checkpoints/step-00000006.tmp"):
