@@ -171,9 +171,11 @@ class Trainer:
         """Weights that are not finite never replace good ones on the disk."""
         names, values = zip(*self.accelerator.unwrap_model(self.model).state_dict().items(), strict=True)
         is_finite = torch.stack([value.isfinite().all() for value in values]).tolist()
-        if not all(is_finite):
+        # Together: a process that found its own in order would wait for the others for ever.
+        broken = gather_object(list(itertools.compress(names, (not finite for finite in is_finite))))
+        if broken:
             raise TrainingDiverged(
-                f"{names[is_finite.index(False)]} is not finite at step {self.state.step}, so that nothing was saved. The "
+                f"{broken[0]} is not finite at step {self.state.step}, so that nothing was saved. The "
                 f"last checkpoint is {self.checkpoints.latest()}; the log names the images of skipped steps."
             )
 

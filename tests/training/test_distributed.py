@@ -21,6 +21,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def launch(*words, accelerate=False):
+    """Run a program in two processes on the CPU, and give what it prints."""
+    process = start(*words, accelerate=accelerate)
+    assert process.returncode == 0, process.stderr[-3000:]
+    return process.stdout
+
+
+def start(*words, accelerate=False):
     """Run a program in two processes on the CPU."""
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     environment["ACCELERATE_DEBUG_MODE"] = "1"  # mismatched collectives raise instead of waiting for ever
@@ -28,9 +35,7 @@ def launch(*words, accelerate=False):
     launcher += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     torchrun = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command = [sys.executable, "-m", *(launcher if accelerate else torchrun), *words]
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert process.returncode == 0, process.stderr[-3000:]
-    return process.stdout
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +98,15 @@ def test_launch_resume_and_evaluate_with_two_processes(trained, genome, tmp_path
     assert [image_id for image_id, _ in one] == [image_id for image_id, _ in two] and len(one) == 7
     for (_, graph), (_, other) in zip(one, two, strict=True):
         assert torch.allclose(graph.boxes, other.boxes, atol=1e-2)  # in other batches, so not bit for bit
+
+
+def test_what_breaks_in_one_process_is_an_end_for_both(micro_run, tmp_path):
+    errors = start(str(ROOT / "tests" / "training" / "broken_processes.py"), *micro_run("run")).stderr
+    skipped = [entry for entry in map(json.loads, open(tmp_path / "run" / "log.jsonl")) if entry["type"] == "skipped"]
+    assert [(entry["step"], len(entry["image_ids"])) for entry in skipped] == [(2, 8), (3, 8), (4, 8)]
+    for rank in (0, 1):
+        assert (
+            f"[rank {rank}] error: model.backbone.model.embedder.embedder.convolution.weight is not finite" in errors
+        )
+    assert "[rank0]:" not in errors and "[rank1]:" not in errors  # PyTorch's tracebacks
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000002"]
