@@ -32,6 +32,7 @@ from training.run_folder import RunFolder  # noqa: E402
 from training.scene_graph_task import SceneGraphTask  # noqa: E402
 from training.task import Task  # noqa: E402
 from training.trainer import Trainer, TrainingDiverged  # noqa: E402
+from training.writing import naming_target  # noqa: E402
 
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,8 @@ def build_trainer(
         trainer.resume(checkpoint)
     if accelerator.is_main_process:
         folder.write_arguments(arguments)
-    accelerator.init_trackers("tracker", _flat(arguments.to_dict()))
+    with naming_target(folder.path / "tracker"):
+        accelerator.init_trackers("tracker", _flat(arguments.to_dict()))
     return trainer
 
 

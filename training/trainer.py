@@ -33,6 +33,7 @@ from .readable_rows import CountingCollator, ReadableRows
 from .run_folder import RunFolder
 from .tables import format_percent
 from .task import Task
+from .writing import naming_target
 
 
 logger = logging.getLogger(__name__)
@@ -298,4 +299,5 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.log.write({"step": self.state.step, "type": kind} | values)
         numbers = {f"{kind}/{name}": value for name, value in values.items() if isinstance(value, (int, float))}
-        self.accelerator.log(numbers, step=self.state.step)
+        with naming_target(self.output_dir / "tracker"):
+            self.accelerator.log(numbers, step=self.state.step)

@@ -234,6 +234,16 @@ def test_a_full_disk_is_named_for_single_files(tmp_path, monkeypatch, number):
             change()
 
 
+@pytest.mark.parametrize("method", ["init_trackers", "log"])
+def test_a_tracker_that_cannot_write_is_named(micro_run, monkeypatch, capsys, method):
+    def fail_to_write(self, *arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(train.Accelerator, method, fail_to_write)
+    folder = fail(micro_run("run"))
+    assert f"error: cannot write {folder / 'tracker'}: the disk of {folder} is full" in capsys.readouterr().err
+
+
 def test_a_folder_is_never_missing(tmp_path):
     target = tmp_path / "best"
     accelerator = train.Accelerator()
