@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .json_files import write_json
 from .metrics.error_anatomy import ErrorAnatomy
 from .metrics.evaluation_text import evaluation_text
 from .metrics.file_evaluation import FileEvaluation, evaluate_file, evaluation_results, recall_settings
 from .metrics.ground_truth import GroundTruth
 from .metrics.protocols import PROTOCOLS
 from .metrics.scene_graph_evaluator import RecallSettings, SceneGraphEvaluator
-from .text_files import write_text
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def run_evaluation(
     evaluations = [_evaluate(path, truth, options) for path in predictions]
     results = evaluation_results(evaluations, truth)
     if options.output is not None:
-        write_text(options.output, json.dumps(results, indent=2, allow_nan=False) + "\n")
+        write_json(options.output, results)
     if options.report is not None:
         write_file_report(options.report, evaluations, truth, options.num_report_images)
     return evaluation_text(results)

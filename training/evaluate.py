@@ -29,6 +29,7 @@ from speaq_hf.data import (  # noqa: E402
     predicate_statistics,
     zero_shot_triplets,
 )
+from speaq_hf.json_files import write_json  # noqa: E402
 from speaq_hf.metrics import PROTOCOLS  # noqa: E402
 from speaq_hf.metrics.evaluation_text import protocol_table  # noqa: E402
 from speaq_hf.metrics.object_precision import ObjectPrecision  # noqa: E402
@@ -37,7 +38,6 @@ from speaq_hf.metrics.scene_graph_evaluator import RecallSettings, SceneGraphEva
 from training.arguments import DataArguments, DataFormat  # noqa: E402
 from training.data import data_root, load_split  # noqa: E402
 from training.errors import USER_ERRORS, exit_on_user_error  # noqa: E402
-from training.json_files import write_json  # noqa: E402
 from training.loading import load_complete, naming_option  # noqa: E402
 from training.prediction import (  # noqa: E402
     GroundedPredictions,

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..json_files import finite_or_none
 from ..predictions import PredictedImage, read_predictions
 from .comparison import Difference, compare_recall
 from .ground_truth import GroundTruth
@@ -152,7 +152,7 @@ def evaluation_results(
             protocol: {name: dataclasses.asdict(difference) for name, difference in by_metric.items()}
             for protocol, by_metric in differences.items()
         }
-    return _without_nan(results)
+    return finite_or_none(results)
 
 
 def _shown(images: Iterator[PredictedImage], total: int, progress: bool) -> Iterator[PredictedImage]:
@@ -215,12 +215,3 @@ def _warn(path: str | os.PathLike, truth: GroundTruth, num_missing: int, num_unk
             "compete as they are, so compare it only with files of the same kind",
             *(path, num_plain),
         )
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON has no nan."""
-    if isinstance(value, dict):
-        return {key: _without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
