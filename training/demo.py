@@ -43,7 +43,7 @@ from speaq_hf.data import (  # noqa: E402
 )
 from speaq_hf.data.scenes import SceneComplexity  # noqa: E402
 from speaq_hf.json_files import write_json  # noqa: E402
-from speaq_hf.metrics.scene_graph_evaluator import RecallSettings, SceneGraphEvaluator  # noqa: E402
+from speaq_hf.metrics import RecallSettings, SceneGraphEvaluator  # noqa: E402
 from speaq_hf.visualization import GalleryExample, write_html_gallery  # noqa: E402
 from training.errors import exit_on_user_error  # noqa: E402
 from training.evaluate import load_model  # noqa: E402

@@ -30,11 +30,9 @@ from speaq_hf.data import (  # noqa: E402
     zero_shot_triplets,
 )
 from speaq_hf.json_files import write_json  # noqa: E402
-from speaq_hf.metrics import PROTOCOLS  # noqa: E402
+from speaq_hf.metrics import PROTOCOLS, ObjectPrecision, RecallSettings, SceneGraphEvaluator  # noqa: E402
 from speaq_hf.metrics.evaluation_text import protocol_table  # noqa: E402
-from speaq_hf.metrics.object_precision import ObjectPrecision  # noqa: E402
 from speaq_hf.metrics.oracle import ORACLE_MODES, ORACLE_NOTE  # noqa: E402
-from speaq_hf.metrics.scene_graph_evaluator import RecallSettings, SceneGraphEvaluator  # noqa: E402
 from training.arguments import DataArguments, DataFormat  # noqa: E402
 from training.data import data_root, load_split  # noqa: E402
 from training.errors import USER_ERRORS, exit_on_user_error  # noqa: E402

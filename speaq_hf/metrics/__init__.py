@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .comparison import Difference, compare_recall
     from .error_anatomy import ErrorAnatomy, explain
+    from .object_precision import ObjectPrecision
+    from .oracle import ground_objects
     from .protocols import PROTOCOLS, EvaluationProtocol
+    from .scene_graph_evaluator import RecallSettings, SceneGraphEvaluator
     from .scene_graph_recall import SceneGraphRecall
 
 __all__ = [
@@ -16,19 +19,27 @@ __all__ = [
     "Difference",
     "ErrorAnatomy",
     "EvaluationProtocol",
+    "ObjectPrecision",
+    "RecallSettings",
+    "SceneGraphEvaluator",
     "SceneGraphRecall",
     "compare_recall",
     "explain",
+    "ground_objects",
 ]
 
 _MODULES = {
     "Difference": "comparison",
     "ErrorAnatomy": "error_anatomy",
     "EvaluationProtocol": "protocols",
+    "ObjectPrecision": "object_precision",
     "PROTOCOLS": "protocols",
+    "RecallSettings": "scene_graph_evaluator",
+    "SceneGraphEvaluator": "scene_graph_evaluator",
     "SceneGraphRecall": "scene_graph_recall",
     "compare_recall": "comparison",
     "explain": "error_anatomy",
+    "ground_objects": "oracle",
 }
 
 
