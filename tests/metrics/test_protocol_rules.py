@@ -203,6 +203,7 @@ def test_harmonic_mean():
     results = results_of(*TWO_IMAGES)
     recall, mean_recall = 1 / 3, 3 / 8
     assert results["F@2"] == pytest.approx(2 * recall * mean_recall / (recall + mean_recall))
+    assert results_of([predicted([1, 0, 0])], [annotated([0, 1, 2])])["F@2"] == 0
 
 
 def test_thirds():
