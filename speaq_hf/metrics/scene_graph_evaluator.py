@@ -75,10 +75,11 @@ class SceneGraphEvaluator:
         self.add_images(read_images(predictions, references, settings.num_predicates, settings.mode, self._num_added))
 
     def add_images(self, images: ImageBatch) -> None:
-        """Adds images that `read_images` has read in the same mode."""
-        self._num_added += len(images)
-        for part in (*self.recalls.values(), *self.tallies.values()):
+        """Adds images that `read_images` has read in the same mode. If a tally refuses one of them, no recall has seen any."""
+        # Recall takes whatever has been read; tallies may not.
+        for part in (*self.tallies.values(), *self.recalls.values()):
             part.add_images(images)
+        self._num_added += len(images)
 
     def merge(self, other: SceneGraphEvaluator) -> SceneGraphEvaluator:
         """Adds the images of another evaluator with the same settings.

@@ -175,6 +175,16 @@ def test_tally_of_the_evaluator():
     assert pickle.dumps(evaluator.compute()["objects"]) == pickle.dumps(evaluated(predictions, references))
 
 
+def test_images_that_the_tally_refuses_do_not_count_as_recall():
+    evaluator = SceneGraphEvaluator(RecallSettings(1), tallies={"objects": ObjectPrecision(NUM_CLASSES)})
+    related = annotated([SQUARE], [0]) | {"relations": [[0, 0, 0]]}
+    with pytest.raises(ValueError, match="there are 4 classes"):
+        evaluator.add_batch([detected([SQUARE], [4], [0.5])], [related])
+    results = evaluator.compute()
+    assert results["num_images"] == results["objects"]["num_images"] == 0
+    assert results["protocols"]["strict"]["metrics"]["num_images"] == 0
+
+
 def test_mistakes_are_named(monkeypatch):
     with pytest.raises(ValueError, match="Prediction of image 1: `labels` row 0 is 4, but there are 4 classes"):
         evaluated([detected([SQUARE], [label], [0.5]) for label in (3, 4)], [annotated([SQUARE], [0])] * 2)
