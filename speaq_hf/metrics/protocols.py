@@ -50,11 +50,15 @@ class EvaluationProtocol:
     def __post_init__(self) -> None:
         if self.box_matching not in ("overlap", "best"):
             raise ValueError(f"box_matching must be 'overlap' or 'best', got {self.box_matching!r}.")
-        if self.box_offset not in (0, 1):
+        for field in dataclasses.fields(self):  # "no" would be true, and 1 a rule with another fingerprint than True
+            value = getattr(self, field.name)
+            if isinstance(field.default, bool) and type(value) is not bool:
+                raise ValueError(f"{field.name} must be True or False, got {value!r}.")
+        if type(self.box_offset) is not int or self.box_offset not in (0, 1):
             raise ValueError(f"box_offset must be 0 or 1 pixel, got {self.box_offset!r}.")
         limit = self.no_graph_constraint_limit
-        if limit is not None and limit < 1:
-            raise ValueError(f"no_graph_constraint_limit must be at least 1 or None, got {limit}.")
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise ValueError(f"no_graph_constraint_limit must be an integer of at least 1 or None, got {limit!r}.")
 
     @property
     def rules(self) -> dict[str, str | int | bool | None]:

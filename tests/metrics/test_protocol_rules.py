@@ -159,6 +159,23 @@ def test_absent_predicates_count_as_zero():
     assert under("absent_predicates_count_as_zero", False, prediction, reference)["mR@1"] == 1
 
 
+@pytest.mark.parametrize(
+    ("rule", "value"),
+    [
+        ("box_matching", "hungarian"),
+        ("box_offset", 2),
+        ("box_offset", True),
+        ("no_graph_constraint_limit", 0),
+        ("no_graph_constraint_limit", 2.5),
+        ("rank_by_score", "no"),
+        ("skip_images_without_predictions", 1),
+    ],
+)
+def test_impossible_rules_are_refused(rule, value):
+    with pytest.raises(ValueError, match=f"{rule} must be .*, got {value!r}"):
+        EvaluationProtocol("mine", **{rule: value})
+
+
 def test_every_rule_has_its_case():
     rules = set(PROTOCOLS["speaq"].rules)
     assert {name.removeprefix("test_") for name in globals()} >= rules
