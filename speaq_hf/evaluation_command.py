@@ -16,6 +16,7 @@ from .metrics.file_evaluation import FileEvaluation, evaluate_file, evaluation_r
 from .metrics.ground_truth import GroundTruth
 from .metrics.protocols import PROTOCOLS
 from .metrics.scene_graph_evaluator import RecallSettings, SceneGraphEvaluator
+from .text_files import check_writable
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ def _check(predictions: Sequence[str | os.PathLike], options: EvaluationOptions)
     if options.num_report_images < 0:
         raise ValueError(f"the number of images of a report must be at least 0, got {options.num_report_images}")
     for path in (options.output, options.report):
-        if path is not None and path.is_dir():
-            raise IsADirectoryError(f"{path} is a folder; name a file")
+        if path is not None:
+            check_writable(path)
     missing = [str(path) for path in predictions if not Path(path).is_file()]
     if missing:
         raise FileNotFoundError(f"there is no file {missing[0]}")

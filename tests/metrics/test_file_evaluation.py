@@ -315,6 +315,9 @@ def test_files_that_are_not_there_are_named(root, files, tmp_path):
     assert "there is no file" in said(run(root, tmp_path / "p.jsonl"))
     assert "two to compare, got 3" in said(run(root, *files, files[0]))
     assert "nowhere" in said(run("nowhere", files[0]))
+    for option in ("output", "report"):  # known before the data are read
+        message = said(run("nowhere", files[0], **{option: files[0] / "results"}))
+        assert "a.jsonl" in message and "nowhere" not in message
 
 
 def test_an_id_that_occurs_twice_in_the_ground_truth_is_refused():
