@@ -119,7 +119,7 @@ def _mean_recall(
     for predicate in range(num_predicates):
         shares = [share([t.places[prefix] < k for t in ts if t.predicate == predicate]) for ts in judged]
         recall = weighted_mean(shares, counts)
-        if math.isnan(recall) and judged and protocol.absent_predicates_count_as_zero:
+        if math.isnan(recall) and any(counts) and protocol.absent_predicates_count_as_zero:
             recall = 0.0
         recalls.append(recall)
     results = {f"{prefix}recall_per_predicate@{k}": recalls, f"{prefix}mR@{k}": mean_of_defined(recalls)}

@@ -2,7 +2,7 @@
 """Bootstrap over images without keeping the images.
 
 Drawing n images out of n with replacement draws each image about Poisson(1) times. Here every image carries its numbers
-of draws with it: they follow from its identity alone. So they can be added up image by image, on any process and in any
+of draws with it: they follow from its annotation and id alone. So they can be added up image by image, on any process and in any
 order, and two models that are judged on the same images are judged on the same replicates, which pairs them.
 
 Source: Chamandy et al., "Estimating Uncertainty for Massive Data Streams", 2012 (Poisson bootstrap).
@@ -25,13 +25,13 @@ _POISSON = np.cumsum([math.exp(-1) / math.factorial(n) for n in range(13)])
 
 
 def image_key(image_id: object, reference: ImageTriplets) -> int:
-    """A number of 64 bits that stands for an image: for its id, or for its annotation where it has none."""
-    digest = hashlib.blake2b(digest_size=8)
-    if image_id is not None:
-        digest.update(str(image_id).encode())
-    else:
-        for array in (reference.boxes, reference.labels, reference.relations):
-            digest.update(np.ascontiguousarray(array))
+    """A number of 64 bits that stands for an image: for its annotation, in any order, and for its id if it has one.
+
+    The annotation keeps images apart whose ids were given twice, and models from being compared on other annotations.
+    """
+    digest = hashlib.blake2b(_plain(image_id).encode(), digest_size=8)
+    for array in (reference.boxes, reference.labels, reference.relations[:, 2]):
+        digest.update(np.sort(array, axis=None))
     return int.from_bytes(digest.digest(), "little")
 
 
@@ -77,3 +77,11 @@ def _mixed(numbers: np.ndarray) -> np.ndarray:
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return numbers ^ (numbers >> np.uint64(31))
+
+
+def _plain(image_id: object) -> str:
+    """The id as text; arrays, tensors, text and numbers of the same value give the same."""
+    value = image_id.tolist() if hasattr(image_id, "tolist") else image_id
+    while isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)

@@ -76,7 +76,8 @@ PROTOCOLS = {
     for protocol in (
         # Published with SpeaQ (Kim et al., CVPR 2024); its defaults are those of the class.
         EvaluationProtocol("speaq"),
-        # Ours: nothing can be won by repeating a prediction or by keeping silent.
+        # Ours: nothing can be won by repeating a prediction or by keeping silent. Boxes that differ a little are different
+        # objects: suppressing those is the detector's work.
         EvaluationProtocol(
             "strict",
             rank_by_score=True,

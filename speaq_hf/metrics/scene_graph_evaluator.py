@@ -92,6 +92,9 @@ class SceneGraphEvaluator:
         """
         if self.recalls.keys() != other.recalls.keys() or self.tallies.keys() != other.tallies.keys():
             raise ValueError("Cannot merge: the protocols or tallies differ.")
+        for name, recall in self.recalls.items():  # before any of them has changed
+            if recall.settings != other.recalls[name].settings:
+                raise ValueError(f"Cannot merge: the settings of the protocol {name!r} differ.")
         for name, recall in self.recalls.items():
             recall.merge(other.recalls[name])
         for name, tally in self.tallies.items():

@@ -82,17 +82,16 @@ class SceneGraphRecall:
     ) -> None:
         if num_predicates < 1:
             raise ValueError(f"num_predicates must be at least 1, got {num_predicates}.")
-        if not len(ks) or min(ks) < 1:
-            raise ValueError(f"ks must hold numbers of at least 1, got {tuple(ks)}.")
+        ks = _as_ks(ks)
         if mode not in MODES:
             raise ValueError(f"mode must be one of {MODES}, got {mode!r}.")
         if not 0 <= iou_threshold <= 1:
             raise ValueError(f"iou_threshold must be in [0, 1], got {iou_threshold}.")
         if num_replicates < 0:
             raise ValueError(f"num_replicates must be at least 0, got {num_replicates}.")
-        self.num_predicates, self.ks, self.mode = num_predicates, tuple(sorted(set(map(int, ks)))), mode
+        self.num_predicates, self.ks, self.mode = num_predicates, ks, mode
         self.iou_threshold, self.num_replicates = iou_threshold, num_replicates
-        self.zero_shot_triplets = _as_triplet_set(zero_shot_triplets)
+        self.zero_shot_triplets = _as_triplet_set(zero_shot_triplets, num_predicates)
         self.predicate_counts = _as_counts(predicate_counts, num_predicates)
         self.protocol = resolve_protocol(protocol)
         self.reset()
@@ -211,9 +210,11 @@ class SceneGraphRecall:
         return self._means | self._per_predicate | self._pooled
 
     def _defined(self, recall: np.ndarray) -> np.ndarray:
-        """Recall per predicate with zeros for absent predicates, if the protocol wants them."""
-        any_image = self._means["R"].num_images[0] > 0
-        return np.nan_to_num(recall) if self.protocol.absent_predicates_count_as_zero and any_image else recall
+        """Recall per predicate with zeros for absent predicates, if the protocol wants them and there is any image."""
+        if not self.protocol.absent_predicates_count_as_zero:
+            return recall
+        any_image = ~np.isnan(self._means["R"].compute()[:, :1])
+        return np.where(any_image, np.nan_to_num(recall), recall)
 
     def _thirds(self) -> Mapping[str, np.ndarray]:
         if self.predicate_counts is None:
@@ -281,12 +282,33 @@ def frequency_thirds(predicate_counts: Sequence[float]) -> dict[str, np.ndarray]
     return dict(zip(("head", "body", "tail"), np.array_split(by_frequency, 3), strict=True))
 
 
-def _as_triplet_set(triplets: Any) -> frozenset[tuple[int, int, int]] | None:
+def _as_ks(ks: Any) -> tuple[int, ...]:
+    values = np.asarray(ks)
+    if (
+        values.ndim != 1
+        or values.dtype.kind not in "iu"
+        or not len(values)
+        or values.min() < 1
+        or values.max() >= 2**31
+    ):
+        raise ValueError(f"ks must hold whole numbers from 1 below 2**31, got {ks!r}.")
+    return tuple(np.unique(values).tolist())
+
+
+def _as_triplet_set(triplets: Any, num_predicates: int) -> frozenset[tuple[int, int, int]] | None:
     if triplets is None:
         return None
     rows = np.asarray(triplets)
-    if rows.size and (rows.ndim != 2 or rows.shape[1] != 3 or not np.issubdtype(rows.dtype, np.integer)):
+    if not rows.size:
+        return frozenset()
+    if rows.ndim != 2 or rows.shape[1] != 3 or not np.issubdtype(rows.dtype, np.integer):
         raise ValueError(f"zero_shot_triplets must be integers of shape (z, 3), got {rows.dtype} {rows.shape}.")
+    if rows.min() < 0 or rows[:, 2].max() >= num_predicates:
+        row = rows[((rows < 0).any(axis=1) | (rows[:, 2] >= num_predicates)).argmax()].tolist()
+        raise ValueError(
+            f"zero_shot_triplets must be (subject class, object class, predicate), counted from 0 with {num_predicates} "
+            f"predicates, got {row}."
+        )
     return frozenset(map(tuple, rows.tolist()))
 
 

@@ -4,19 +4,20 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from speaq_hf.metrics.bootstrap import draw_counts, image_key, interval
 from speaq_hf.metrics.image_triplets import ImageTriplets
 from speaq_hf.metrics.tallies import MeanRecall, PooledRecall
 
 
-def keys_of(*image_ids):
-    return [image_key(image_id, None) for image_id in image_ids]
-
-
 def annotation(**overrides):
-    fields = {"boxes": np.zeros((2, 4)), "labels": np.array([0, 1]), "relations": np.array([[0, 1, 2]])}
+    fields = {"boxes": np.eye(2, 4), "labels": np.array([0, 1]), "relations": np.array([[0, 1, 2]])}
     return ImageTriplets(**(fields | overrides))
+
+
+def keys_of(*image_ids):
+    return [image_key(image_id, annotation()) for image_id in image_ids]
 
 
 @pytest.mark.parametrize("keys", [keys_of(*range(500)), list(range(500)), [i << 32 for i in range(500)]])
@@ -53,14 +54,26 @@ def test_draws_follow_from_the_image_alone():
 
 def test_draws_are_the_same_on_every_machine_and_version():
     """Two models may be judged years apart."""
-    assert image_key(42, None) == 8820412187630416983
-    assert draw_counts(keys_of(42), 12)[:, 0].tolist() == [0, 1, 2, 0, 1, 1, 3, 1, 2, 1, 1, 1]
+    assert image_key(42, annotation()) == 1820623206216373317
+    assert draw_counts(keys_of(42), 12)[:, 0].tolist() == [0, 1, 0, 0, 3, 2, 0, 1, 1, 1, 0, 1]
 
 
-def test_key_is_of_the_id_or_of_the_annotation():
-    other = annotation(relations=np.array([[0, 1, 3]]))
-    assert image_key(3, annotation()) == image_key("3", other) != image_key(4, annotation())
-    assert image_key(None, annotation()) == image_key(None, annotation()) != image_key(None, other)
+@pytest.mark.parametrize("same", [7, "7", 7.0, np.int32(7), np.array([7]), torch.tensor(7), torch.tensor([7])])
+def test_ids_of_one_value_are_one_id(same):
+    assert image_key(same, annotation()) == image_key(7, annotation()) != image_key(8, annotation())
+
+
+@pytest.mark.parametrize("image_id", [None, 3])
+def test_other_annotations_have_other_keys(image_id):
+    """An id that is given twice does not make two images one, nor two annotations of an image the same."""
+    key = image_key(image_id, annotation())
+    for other in ({"relations": np.array([[0, 1, 3]])}, {"labels": np.array([0, 2])}, {"boxes": np.eye(2, 4) * 2}):
+        assert image_key(image_id, annotation(**other)) != key
+
+
+def test_key_does_not_see_the_order_of_objects():
+    turned = annotation(boxes=np.eye(2, 4)[::-1], labels=np.array([1, 0]), relations=np.array([[1, 0, 2]]))
+    assert image_key(None, turned) == image_key(None, annotation())
 
 
 def simulated(rng, num_images):

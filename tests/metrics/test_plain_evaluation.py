@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from benchmarks.plain_evaluation import plain_recall
 from speaq_hf.metrics import SceneGraphRecall
-from speaq_hf.metrics.bootstrap import draw_counts, image_key
+from speaq_hf.metrics.bootstrap import draw_counts
+from speaq_hf.metrics.image_batch import read_images
 from tests.metrics.random_images import PREDICATE_COUNTS, ZERO_SHOT, P, protocols, random_images, rules
 
 
@@ -50,7 +51,7 @@ def test_replicates_count_each_image_as_often_as_it_is_drawn(seed, protocol, opt
     predictions, references = random_images(seed, 5, options["mode"])
     metric = SceneGraphRecall(**SHARED, **options, protocol=protocol, num_replicates=3)
     metric.add_batch(predictions, references)
-    draws = draw_counts([image_key(reference["image_id"], None) for reference in references], 3)
+    draws = draw_counts(read_images(predictions, references, SHARED["num_predicates"], options["mode"]).keys, 3)
     replicates = metric.replicates()
     for i, weights in enumerate(draws, start=1):
         expected = plain_recall(predictions, references, **SHARED, **options, protocol=protocol, weights=weights)

@@ -253,9 +253,14 @@ def test_given_objects_must_be_as_many_as_annotated():
         ({"mode": "phrdet"}, "mode must be one of"),
         ({"ks": ()}, "ks must hold"),
         ({"ks": (0, 20)}, "ks must hold"),
+        ({"ks": (20.7,)}, "ks must hold whole numbers"),
+        ({"ks": (10**20,)}, "ks must hold"),
+        ({"ks": 20}, "ks must hold"),
         ({"iou_threshold": 50}, r"in \[0, 1\], got 50"),
         ({"num_predicates": 0}, "at least 1"),
         ({"zero_shot_triplets": [[1, 2]]}, r"shape \(z, 3\)"),
+        ({"zero_shot_triplets": [[0, 0, 1], [0, 0, P]]}, r"counted from 0 with 4 predicates, got \[0, 0, 4\]"),
+        ({"zero_shot_triplets": [[0, -1, 1]]}, r"got \[0, -1, 1\]"),
     ],
 )
 def test_impossible_settings_are_refused(overrides, message):
