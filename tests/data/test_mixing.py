@@ -222,6 +222,25 @@ def test_loss_weight_zero_is_allowed():
     assert mixed["loss_weight"][:] == [0.0, 1.0]
 
 
+def test_arguments_that_name_no_source():
+    sources = {"real": small(1), "synthetic": small(1)}
+    with pytest.raises(TypeError, match='sources must be a mapping of names to datasets, {"real": dataset.*got list'):
+        mix_datasets(list(sources.values()), REAL_SYNTHETIC)
+    with pytest.raises(TypeError, match=r"ratios must be a mapping such as .*, got \[0.7, 0.3\]"):
+        mix_datasets(sources, [0.7, 0.3])
+    with pytest.raises(TypeError, match=r"loss_weights must be a mapping such as .*, got \[1, 0.5\]"):
+        mix_datasets(sources, REAL_SYNTHETIC, [1, 0.5])
+
+
+def test_a_sampler_of_rows_says_what_to_pass():
+    mixed = mix_datasets({"real": small(1), "synthetic": small(1)}, REAL_SYNTHETIC)
+    with pytest.raises(
+        TypeError, match=r'got a dict; pass the column.*RatioBatchSampler\(mixed\["source"\]'
+    ) as caught:
+        RatioBatchSampler(mixed, REAL_SYNTHETIC, batch_size=10)
+    assert len(str(caught.value)) < 200
+
+
 def test_empty_source_and_unknown_mode():
     with pytest.raises(ValueError, match=r"sources \['synthetic'\] hold no image"):
         mix_datasets({"real": small(1), "synthetic": small(1).select([])}, REAL_SYNTHETIC)
