@@ -14,6 +14,7 @@ from datasets.table import embed_table_storage
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
 from ..visual_genome import scene_graph_features
+from .dataset_building import warn_of_boxes
 from .graph_arrays import GraphArrays, Vocabulary
 from .json_fields import listed_files
 
@@ -176,7 +177,9 @@ def _checked(dataset: Dataset, where: str) -> Dataset:
             raise ValueError(f"the columns {missing} are missing, there are {dataset.column_names}")
         features = Features(dataset.features | expected)
         dataset = dataset if dataset.features == features else dataset.cast(features)
-        GraphArrays.from_dataset(dataset).check(vocabulary, lambda row: f"row {row}")
+        arrays = GraphArrays.from_dataset(dataset)
+        arrays.check(vocabulary, lambda row: f"row {row}")
     except (ValueError, TypeError, pa.ArrowInvalid) as error:
         raise ValueError(f"{where}: {error}") from error
+    warn_of_boxes(arrays, where)
     return dataset

@@ -31,7 +31,8 @@ import numpy as np
 from datasets import Dataset
 
 from .coco_classes import CocoClasses, check_unique
-from .graph_arrays import GraphArrays, GraphRow, Vocabulary, build_dataset
+from .dataset_building import build_dataset
+from .graph_arrays import GraphArrays, GraphRow, Vocabulary
 from .image_files import ImageFinder, encoded_images, write_image
 from .json_fields import (
     corners,
@@ -49,6 +50,7 @@ from .json_fields import (
 
 RELATIONS_FILE = "rel.json"
 _IMAGE_REMEDY = "put it there or name the folder of the images with the option images"
+CORNER_REMEDY = "write them as x, y, width and height, which COCO's 'bbox' means"
 _RELATION_KEYS = (b'"rel_annotations"', b'"relations"')
 _SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|valid|validation|val|test)(?![a-z])")
 
@@ -91,7 +93,9 @@ def read(path: Path, split: str | None = None, *, images: str | None = None) -> 
             rows |= found
             vocabularies |= dict.fromkeys(found, vocabulary)
     return {
-        name: build_dataset(rows[name], vocabularies[name], name) for name in rows if split is None or name == split
+        name: build_dataset(rows[name], vocabularies[name], name, str(path), CORNER_REMEDY)
+        for name in rows
+        if split is None or name == split
     }
 
 

@@ -207,13 +207,6 @@ class GraphArrays:
         return Dataset(table, info=DatasetInfo(features=features), split=NamedSplit(split))
 
 
-def build_dataset(rows: Sequence[GraphRow], vocabulary: Vocabulary, split: str) -> Dataset:
-    """Checks rows, at least one, and joins them to a scene graph dataset; see `GraphArrays.check` for the errors."""
-    arrays = GraphArrays.from_rows(rows)
-    arrays.check(vocabulary, lambda image: rows[image].where)
-    return arrays.to_dataset([row.image for row in rows], vocabulary, split)
-
-
 def _first(bad: np.ndarray) -> int | None:
     positions = np.flatnonzero(bad)
     return int(positions[0]) if len(positions) else None

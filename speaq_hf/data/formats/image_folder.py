@@ -19,7 +19,6 @@ have folders for splits, each with its own `metadata.jsonl`; where no `split` sa
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -31,7 +30,8 @@ import numpy as np
 from datasets import Dataset
 
 from ..class_names import is_class_name
-from .graph_arrays import GraphArrays, GraphRow, Vocabulary, build_dataset
+from .dataset_building import build_dataset
+from .graph_arrays import GraphArrays, GraphRow, Vocabulary
 from .image_files import ImageFinder, encoded_images, write_image
 from .json_fields import (
     class_names,
@@ -48,10 +48,9 @@ from .json_fields import (
 )
 
 
-logger = logging.getLogger(__name__)
-
 METADATA, VOCABULARY = "metadata.jsonl", "vocabulary.json"
 BBOX_FORMATS = ("xywh", "xyxy")
+CORNER_REMEDY = f'say "bbox_format": "xyxy" in {VOCABULARY}'
 
 
 @dataclass(frozen=True)
@@ -102,10 +101,8 @@ def read(path: Path, split: str | None = None) -> dict[str, Dataset]:
     for line in lines:
         if split in (None, line.split):
             rows[line.split].append(_row(line, indices, bbox_format, finders[line.folder]))
-    datasets = {name: build_dataset(rows[name], vocabulary, name) for name in rows}
-    for name, dataset in datasets.items():
-        _warn_of_boxes_outside(GraphArrays.from_dataset(dataset), root, name)
-    return datasets
+    remedy = CORNER_REMEDY if bbox_format == "xywh" else None
+    return {name: build_dataset(rows[name], vocabulary, name, str(root), remedy) for name in rows}
 
 
 def write(datasets: dict[str, Dataset], folder: Path) -> None:
@@ -234,16 +231,6 @@ def _index(value: Any, index_of: dict[str, int], where: str) -> int:
             f"{where}: {value!r} is neither one of the {len(index_of)} names of the vocabulary nor its index"
         )
     return index
-
-
-def _warn_of_boxes_outside(arrays: GraphArrays, root: Path, split: str) -> None:
-    """Corners read as x, y, width, height mostly leave their image."""
-    outside = (arrays.boxes[:, 2:] > arrays.sizes[arrays.box_owners] + 1).any(axis=1)
-    if outside.sum() * 4 > len(outside):
-        logger.warning(
-            "%s, split '%s': %d of %d boxes reach beyond their image; if they are corners, say "
-            '"bbox_format": "xyxy" in %s.', root, split, outside.sum(), len(outside), VOCABULARY,
-        )  # fmt: skip
 
 
 # Writing --------------------------------------------------------------------------------------------------------------

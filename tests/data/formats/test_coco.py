@@ -102,6 +102,29 @@ def test_openpsg(tmp_path):
         load_scene_graphs(file)
 
 
+def annotated(*boxes):
+    return [{"id": 20 + i, "image_id": 5, "category_id": 3, "bbox": box} for i, box in enumerate(boxes)]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "warning"),
+    [
+        (
+            [[30, 20, 55, 39], [1, 2, 3, 4]],
+            "1 of 2 boxes reach beyond their image; if they are corners, write them as x, y, w",
+        ),
+        (
+            [[0.1, 0.2, 0.5, 0.7], [0.3, 0.4, 0.9, 0.8]],
+            "all 2 boxes are smaller than 1 pixel; if they are shares of the image",
+        ),
+        ([[1, 2, 3, 4], [0.1, 0.2, 0.5, 0.7]], ""),
+    ],
+)
+def test_boxes_in_another_form_are_pointed_out(tmp_path, caplog, boxes, warning):
+    load_scene_graphs(write(tmp_path, edited(annotations=annotated(*boxes), rel_annotations=[])))
+    assert warning in caplog.text and bool(warning) == bool(caplog.text)
+
+
 def test_splits_of_files_and_of_images(tmp_path):
     write(tmp_path / "files", BASE, "annotations/instances_train2017.json")
     write(tmp_path / "files", BASE, "annotations/instances_val2017.json")

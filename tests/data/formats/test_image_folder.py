@@ -69,6 +69,9 @@ def test_corners_read_as_sizes_are_pointed_out(tmp_path, caplog):
     line = LINE | {"objects": {"bbox": [[30, 20, 55, 39]] * 2, "category": ["table", "cup"]}}
     load_scene_graphs(write(tmp_path, line))
     assert '2 of 2 boxes reach beyond their image; if they are corners, say "bbox_format": "xyxy"' in caplog.text
+    caplog.clear()
+    load_scene_graphs(write(tmp_path, line, vocabulary=NAMES | {"bbox_format": "xyxy"}))
+    assert not caplog.text
 
 
 def objects(**fields):
