@@ -36,6 +36,11 @@ _GENOME_OPTIONS = frozenset(
      "box_scale")
 )  # fmt: skip
 
+_VALIDATION_REMEDY = (
+    '. Mark images for validation with "split": "val" in the lines of metadata.jsonl or in the images of a COCO file, or '
+    "have training set some images aside with --data.num_validation_images N"
+)
+
 
 @dataclass(frozen=True)
 class _Format:
@@ -104,7 +109,8 @@ def load_scene_graphs(
         return next(iter(datasets.values()))
     there = sorted(datasets if name is None else _read(path, None, format, options))
     wanted = "name one of its splits" if name is None else f"there is no split '{name}'"
-    raise ValueError(f"{path}: {wanted}; it has {there}")
+    remedy = _VALIDATION_REMEDY if name == "validation" and "train" in there else ""
+    raise ValueError(f"{path}: {wanted}; it has {there}{remedy}")
 
 
 def load_scene_graph_splits(path: str | os.PathLike, *, format: str | None = None, **options: Any) -> DatasetDict:

@@ -16,7 +16,7 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError
 from ..visual_genome import scene_graph_features
 from .dataset_building import warn_of_boxes
 from .graph_arrays import GraphArrays, Vocabulary
-from .json_fields import listed_files
+from .json_fields import listed_files, usual_split_name
 
 
 _DISK_FILES = ("dataset_dict.json", "dataset_info.json")
@@ -158,13 +158,20 @@ def _hub_failure(repository: str, error: Exception) -> OSError:
 
 def _scene_graphs(loaded: Dataset | DatasetDict, split: str | None, where: str) -> dict[str, Dataset]:
     datasets = dict(loaded) if isinstance(loaded, DatasetDict) else {str(loaded.split or "train"): loaded}
-    if "val" in datasets and "validation" not in datasets:
-        datasets["validation"] = datasets.pop("val")
     return {
         name: _checked(dataset, f"{where}, split '{name}'")
-        for name, dataset in datasets.items()
+        for name, dataset in _usually_named(datasets).items()
         if split in (None, name)
     }
+
+
+def _usually_named(datasets: dict[str, Dataset]) -> dict[str, Dataset]:
+    """Splits under the names that users ask for, where these are free."""
+    named = {}
+    for split, dataset in datasets.items():
+        name = usual_split_name(split)
+        named[split if name in datasets or name in named else name] = dataset
+    return named
 
 
 def _checked(dataset: Dataset, where: str) -> Dataset:

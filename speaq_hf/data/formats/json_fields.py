@@ -18,6 +18,10 @@ from ..class_names import is_class_name
 
 _INT64 = range(-(2**63), 2**63)
 _PIXELS = range(1, 2**31)
+_SPLIT_NAMES = {
+    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 _KINDS = {int: "an integer", str: "a text", list: "a list", dict: "an object"}
 
 
@@ -151,14 +155,19 @@ def integer_image_id(value: int | str) -> int:
 
 
 def split_name(name: str, where: str = "split") -> str:
-    """The name that `datasets` gives a split: "val" and "valid" are "validation".
+    """The name that `datasets` gives a split: "val" is "validation", "training" is "train", in any case of letters.
 
     Raises:
         ValueError: It is not made of letters, digits and underscores.
     """
     if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
         raise ValueError(f"{where}: the name of a split is made of letters, digits and underscores, got {name!r}")
-    return "validation" if name in ("val", "valid") else name
+    return usual_split_name(name)
+
+
+def usual_split_name(name: str) -> str:
+    """The same without a check: a name that is not known stays."""
+    return _SPLIT_NAMES.get(name.lower(), name)
 
 
 def listed_files(folder: Path, suffix: str) -> list[Path]:

@@ -56,6 +56,9 @@ def test_folders_of_save_to_disk(tmp_path):
     assert load_scene_graphs(tmp_path / "one", "train")["relations"][:] == [[[0, 1, 1]]]
     DatasetDict(val=dataset([graph()]), train=dataset([graph(2)])).save_to_disk(tmp_path / "dict")
     assert load_scene_graphs(tmp_path / "dict", "validation")["image_id"][:] == [1]
+    DatasetDict(val=dataset([graph()]), valid=dataset([graph(2)])).save_to_disk(tmp_path / "both")
+    assert load_scene_graphs(tmp_path / "both", "validation")["image_id"][:] == [1]
+    assert sorted(load_scene_graph_splits(tmp_path / "both")) == ["valid", "validation"]
 
 
 def test_columns_of_other_types_and_more_columns(tmp_path):
