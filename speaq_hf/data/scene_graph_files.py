@@ -15,6 +15,7 @@ The modules in `speaq_hf.data.formats` describe each in full, `speaq_hf.data.vis
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -162,14 +163,14 @@ def recognise_format(path: str | os.PathLike) -> str:
     """The format of a folder, file or Hub repository, as `load_scene_graphs` takes it.
 
     Raises:
-        FileNotFoundError: It is not there and no name of a repository.
+        FileNotFoundError: It is not there and no name of a repository; what lies in an existing folder is taken for a path.
         ValueError: No format fits, or several.
     """
     place = Path(path).expanduser()
     if not place.exists():
-        if _REPOSITORY.fullmatch(os.fspath(path)):
+        if _REPOSITORY.fullmatch(os.fspath(path)) and not place.parent.is_dir():
             return "hub"
-        raise FileNotFoundError(f"there is no file or folder {place}")
+        raise FileNotFoundError(_missing_message(place))
     if place.is_dir():
         found = [name for name, form in _FORMATS.items() if form.found_in(place)]
     else:
@@ -187,6 +188,15 @@ def recognise_format(path: str | os.PathLike) -> str:
     )
 
 
+def _missing_message(place: Path) -> str:
+    names = [path.name for path in place.parent.iterdir()] if place.parent.is_dir() else []
+    similar = difflib.get_close_matches(place.name, names, n=1)
+    hint = f"; similar: {place.parent / similar[0]}" if similar else ""
+    if _REPOSITORY.fullmatch(str(place)) and place.parent.is_dir():
+        hint += "; for a Hub repository of this name set the format to hub"
+    return f"there is no file or folder {place}{hint}"
+
+
 def _read(
     path: str | os.PathLike, split: str | None, format: str | None, options: dict[str, Any]
 ) -> dict[str, Dataset]:
@@ -201,7 +211,7 @@ def _read(
         return arrow.read_hub(os.fspath(path), split)
     place = Path(os.path.abspath(Path(path).expanduser()))
     if not place.exists():
-        raise FileNotFoundError(f"there is no file or folder {place}")
+        raise FileNotFoundError(_missing_message(place))
     return _FORMATS[format].read(place, split, **options)
 
 

@@ -253,6 +253,14 @@ class TestRecognition:
             with pytest.raises(FileNotFoundError):
                 recognise_format(path)
 
+    def test_a_mistyped_path_is_no_repository(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "data/mine").mkdir(parents=True)
+        with pytest.raises(
+            FileNotFoundError, match="no file or folder data/mien; similar: data/mine; .*format to hub"
+        ):
+            recognise_format("data/mien")
+
     def test_the_home_folder(self, tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", str(tmp_path))
         write_genome(tmp_path / "set")

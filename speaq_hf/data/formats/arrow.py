@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, Features, load_dataset, load_from_disk
 from datasets.exceptions import DatasetsError
 from datasets.table import embed_table_storage
+from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
 from ..visual_genome import scene_graph_features
@@ -19,6 +22,7 @@ from .graph_arrays import GraphArrays, Vocabulary
 from .json_fields import listed_files, usual_split_name
 
 
+_HUB_SECONDS = 10
 _DISK_FILES = ("dataset_dict.json", "dataset_info.json")
 _BATCH_ROWS = 100  # also of the row groups: a viewer reads one at a time
 _SHARD_BYTES = 500_000_000
@@ -64,7 +68,7 @@ def read_parquet(path: Path, split: str | None = None) -> dict[str, Dataset]:
 
 
 def read_hub(repository: str, split: str | None = None) -> dict[str, Dataset]:
-    """Reads a data set of the Hub, for example "owner/name".
+    """Reads a data set of the Hub, for example "owner/name"; without a connection, what was downloaded before.
 
     If the Hub does not answer, `datasets` takes what it read last from its cache, and logs a warning.
 
@@ -74,28 +78,52 @@ def read_hub(repository: str, split: str | None = None) -> dict[str, Dataset]:
         ConnectionError: The Hub cannot be reached or fails, and the data set is not in the cache.
         ValueError: A file is damaged, or the rows are no scene graphs.
     """
+    silence = _hub_silence(repository)
     try:
-        loaded = load_dataset(repository)
+        with _downloads_only_if(silence is None):
+            loaded = load_dataset(repository)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"there is no folder {repository}, and no such data set on the Hub ({error})"
         ) from error
     except (ConnectionError, HTTPError) as error:
-        raise _hub_failure(repository, error) from error
+        raise _hub_failure(repository, silence or error) from error
     except DatasetsError as error:
         raise ValueError(f"{repository}: cannot read its files on the Hub ({error.__cause__ or error})") from error
     return _scene_graphs(loaded, split, repository)
 
 
-def write_saved(datasets: dict[str, Dataset], folder: Path) -> None:
+def _hub_silence(repository: str) -> Exception | None:
+    """Asks the Hub once, as `load_dataset` would ask in vain for half a minute: why it does not answer, None if it does."""
+    try:
+        HfApi().dataset_info(repository, timeout=_HUB_SECONDS)
+    except HfHubHTTPError:
+        return None  # an answer, of which `load_dataset` makes an error
+    except Exception as error:  # no name service, no route, no answer: the libraries below have their own kinds
+        return error
+    return None
+
+
+@contextmanager
+def _downloads_only_if(allowed: bool) -> Iterator[None]:
+    """Makes `datasets` look into its cache alone unless downloads are allowed."""
+    before = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = before or not allowed
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
+
+
+def write_saved(splits: dict[str, Dataset], folder: Path) -> None:
     """Writes with `DatasetDict.save_to_disk`, image files embedded."""
-    DatasetDict(datasets).save_to_disk(folder)
+    DatasetDict(splits).save_to_disk(folder)
 
 
-def write_parquet(datasets: dict[str, Dataset], folder: Path) -> None:
+def write_parquet(splits: dict[str, Dataset], folder: Path) -> None:
     """Writes the Parquet files that `DatasetDict.push_to_hub` uploads, image files embedded."""
     (folder / "data").mkdir()
-    for split, dataset in datasets.items():
+    for split, dataset in splits.items():
         shards = []
         for table in _tables(dataset):
             if not shards or shards[-1].size > _SHARD_BYTES:
@@ -157,20 +185,20 @@ def _hub_failure(repository: str, error: Exception) -> OSError:
 
 
 def _scene_graphs(loaded: Dataset | DatasetDict, split: str | None, where: str) -> dict[str, Dataset]:
-    datasets = dict(loaded) if isinstance(loaded, DatasetDict) else {str(loaded.split or "train"): loaded}
+    splits = dict(loaded) if isinstance(loaded, DatasetDict) else {str(loaded.split or "train"): loaded}
     return {
         name: _checked(dataset, f"{where}, split '{name}'")
-        for name, dataset in _usually_named(datasets).items()
+        for name, dataset in _usually_named(splits).items()
         if split in (None, name)
     }
 
 
-def _usually_named(datasets: dict[str, Dataset]) -> dict[str, Dataset]:
+def _usually_named(splits: dict[str, Dataset]) -> dict[str, Dataset]:
     """Splits under the names that users ask for, where these are free."""
     named = {}
-    for split, dataset in datasets.items():
+    for split, dataset in splits.items():
         name = usual_split_name(split)
-        named[split if name in datasets or name in named else name] = dataset
+        named[split if name in splits or name in named else name] = dataset
     return named
 
 
