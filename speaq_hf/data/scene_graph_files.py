@@ -173,6 +173,7 @@ def recognise_format(path: str | os.PathLike) -> str:
         raise FileNotFoundError(_missing_message(place))
     if place.is_dir():
         found = [name for name, form in _FORMATS.items() if form.found_in(place)]
+        found = found or (["coco"] if coco.boxes_found_in(place) else [])
     else:
         found = [name for name, form in _FORMATS.items() if place.suffix in form.suffixes]
     if len(found) == 1:
@@ -235,7 +236,7 @@ def _check(dataset: Dataset, split: str) -> None:
         raise ValueError(f"split '{split}' has no images")
     vocabulary = Vocabulary.of(dataset)
     for kind, names in vars(vocabulary).items():
-        class_names(names, f"split '{split}', {kind}")
+        class_names(names, f"split '{split}', {kind}", least=int(kind == "objects"))
     try:
         GraphArrays.from_dataset(dataset).check(vocabulary, lambda row: f"row {row}")
     except ValueError as error:

@@ -21,7 +21,7 @@ from speaq_hf.data.scene_graph_files import WRITTEN_FORMATS
 from speaq_hf.data.vocabulary import renumber_classes
 from tests.training.conftest import ROOT
 from tests.training.test_train import entries, run
-from training import evaluate, train
+from training import evaluate, pretrain_detector, train
 from training.arguments import DataArguments
 from training.configuration_file import parse_run
 from training.data import load_split, load_training_data
@@ -59,6 +59,20 @@ def test_the_example_of_the_readme_trains(micro_run, tmp_path, monkeypatch, caps
     assert list(config["id2predicate"].values()) == ["on", "under"]
     evaluate.main([*evaluation[evaluation.index("--model") :], "--num_workers", "0"])
     assert "R " in capsys.readouterr().out
+
+
+def test_boxes_without_relations_train_a_detector_alone(micro_run, genome, tmp_path, capsys):
+    save_scene_graphs(load_scene_graph_splits(genome), tmp_path / "coco", "coco")
+    for file in (tmp_path / "coco").glob("*.json"):
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps({key: content[key] for key in ("images", "annotations", "categories")}))
+    words = ("--data.root", str(tmp_path / "coco"), "--data.format", "auto", "--training.max_steps", "1")
+    with pytest.raises(SystemExit):
+        train.main(micro_run("graphs", *words))
+    assert "no relations in " in capsys.readouterr().err
+    detection = {"evaluation": {"best_metric": "recall@10"}}
+    pretrain_detector.main(micro_run("boxes", *words, **detection))
+    assert (tmp_path / "boxes/final/config.json").is_file()
 
 
 def test_a_converted_set_trains_like_its_source(micro_run, genome, tmp_path):

@@ -12,12 +12,14 @@ be any numbers; classes are numbered in the order of their ids. Relations come i
 - OpenPSG's file (`data`, `thing_classes`, `stuff_classes`, `predicate_classes`, `test_image_ids`), boxes from corners.
 
 Predicates that are plain names count from 0, where a first name "__background__" is no predicate. A file holds one split or
-images with a field `split`. All annotations count as objects, also those with `iscrowd`.
+images with a field `split`. All annotations count as objects, also those with `iscrowd`. A file without any relations is
+read, too, for training a detector; its set has no predicates.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import mmap
 import re
 from collections import defaultdict
@@ -48,10 +50,13 @@ from .json_fields import (
 )
 
 
+logger = logging.getLogger(__name__)
+
 RELATIONS_FILE = "rel.json"
 _IMAGE_REMEDY = "put it there or name the folder of the images with the option images"
 CORNER_REMEDY = "write them as x, y, width and height, which COCO's 'bbox' means"
 _RELATION_KEYS = (b'"rel_annotations"', b'"relations"')
+_BOX_KEYS = (b'"bbox"',)
 _SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|valid|validation|val|test)(?![a-z])")
 
 
@@ -65,7 +70,12 @@ class _Graph:
 
 
 def found_in(folder: Path) -> bool:
-    """Whether the folder, or its folder `annotations`, holds such files."""
+    """Whether the folder, or its folder `annotations`, holds such files with relations."""
+    return bool(_files_with_relations(folder))
+
+
+def boxes_found_in(folder: Path) -> bool:
+    """Whether they hold such files with or without relations."""
     return bool(_annotation_files(folder))
 
 
@@ -121,9 +131,20 @@ def write(datasets: dict[str, Dataset], folder: Path) -> None:
 
 
 def _annotation_files(folder: Path) -> list[Path]:
+    """Files with relations; where there are none, those with boxes alone."""
+    return _files_with_relations(folder) or [
+        file for file in _files_with_objects(folder) if _mentions(file, _BOX_KEYS)
+    ]
+
+
+def _files_with_objects(folder: Path) -> list[Path]:
     files = [file for place in (folder, folder / "annotations") for file in listed_files(place, ".json")]
-    objects = [file for file in files if _mentions(file, (b'"annotations"',))]
-    if any(file.name == RELATIONS_FILE for file in files):
+    return [file for file in files if _mentions(file, (b'"annotations"',))]
+
+
+def _files_with_relations(folder: Path) -> list[Path]:
+    objects = _files_with_objects(folder)
+    if any((place / RELATIONS_FILE).is_file() for place in (folder, folder / "annotations")):
         return [file for file in objects if file.name != RELATIONS_FILE]
     return [file for file in objects if _mentions(file, _RELATION_KEYS)]
 
@@ -157,8 +178,7 @@ def _read_file(file: Path, named: str | None, images: str | None) -> tuple[Vocab
         content = _with_relations_file(content, file, named)
     if not field(content, "images", list, str(file)):
         raise ValueError(f"{file}: the list 'images' is empty")
-    predicate_key = "rel_categories" if "rel_categories" in content else "predicate_classes"
-    objects, predicates = (CocoClasses.of(content, key, str(file)) for key in ("categories", predicate_key))
+    objects, predicates = CocoClasses.of(content, "categories", str(file)), _predicates(content, str(file))
     graphs = _graphs(content, objects, predicates, str(file))
     default = named or _split_of_info(content, str(file)) or "train"
     rows = defaultdict(list)
@@ -170,6 +190,16 @@ def _read_file(file: Path, named: str | None, images: str | None) -> tuple[Vocab
             finders[split] = ImageFinder(_image_folders(file, split, images), _IMAGE_REMEDY)
         rows[split].append(_row(entry, graphs[entry["id"]], finders[split], f"{file}, image {entry['id']!r}"))
     return Vocabulary(objects.names, predicates.names), dict(rows)
+
+
+def _predicates(content: dict, where: str) -> CocoClasses:
+    """The predicates; none for a file that has no relations either."""
+    key = "rel_categories" if "rel_categories" in content else "predicate_classes"
+    rows = [content.get("rel_annotations"), content.get("relations")]
+    rows += [entry.get("relations") for entry in content["images"] if isinstance(entry, dict)]
+    if all(row is None for row in rows):
+        logger.warning("No relations in %s: expected rel_annotations or relations; boxes can train a detector.", where)
+    return CocoClasses.of(content, key, where) if any(rows) or content.get(key) else CocoClasses([], {})
 
 
 def _image_folders(file: Path, split: str, images: str | None) -> list[Path]:

@@ -75,7 +75,8 @@ def write(datasets: dict[str, Dataset], folder: Path) -> None:
     them out, and without `keep_empty` also those without relations.
 
     Raises:
-        ValueError: A split has another name than train, validation and test, or two images have one id.
+        ValueError: A split has another name than train, validation and test, two images have one id, or there are no
+            predicates.
     """
     unknown = sorted(datasets.keys() - SPLIT_FLAGS.keys())
     if unknown:
@@ -84,6 +85,10 @@ def write(datasets: dict[str, Dataset], folder: Path) -> None:
     parts = {split: GraphArrays.from_dataset(dataset) for split, dataset in datasets.items()}
     joined = _joined(list(parts.values()))
     vocabulary = Vocabulary.of(next(iter(datasets.values())))
+    if not vocabulary.predicates:
+        raise ValueError(
+            "there are no predicates, which Visual Genome's files need; use another format for boxes alone"
+        )
     joined.check(vocabulary, lambda image: f"image {image} of all splits")
     files = FILES["visual_genome"]
     (folder / files.images).mkdir()

@@ -169,7 +169,8 @@ def _vocabulary(file: Path, lines: list[_Line]) -> tuple[Vocabulary, str]:
         return Vocabulary(*names), "xywh"
     content = read_json(file)
     names = [
-        class_names(field(content, key, list, str(file)), f"{file}, '{key}'") for key in ("objects", "predicates")
+        class_names(field(content, key, list, str(file)), f"{file}, '{key}'", least)
+        for key, least in (("objects", 1), ("predicates", 0))
     ]
     bbox_format = content.get("bbox_format", "xywh")
     if bbox_format not in BBOX_FORMATS:

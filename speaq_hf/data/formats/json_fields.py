@@ -117,13 +117,13 @@ def corners(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
-def class_names(values: Any, where: str) -> list[str]:
-    """A list of different names, at least one, none of them empty.
+def class_names(values: Any, where: str, least: int = 1) -> list[str]:
+    """A list of different names, at least so many, none of them empty.
 
     Raises:
         ValueError: It is not.
     """
-    if not isinstance(values, list) or not values:
+    if not isinstance(values, list) or len(values) < least:
         raise ValueError(f"{where}: expected a list of names, got {_shortened(values)}")
     for index, name in enumerate(values):
         if not is_class_name(name):

@@ -4,7 +4,15 @@ import json
 import pytest
 from PIL import Image
 
-from speaq_hf.data import load_scene_graph_splits, load_scene_graphs, object_names, predicate_names
+from speaq_hf.data import (
+    load_scene_graph_splits,
+    load_scene_graphs,
+    object_names,
+    predicate_names,
+    save_scene_graphs,
+)
+from speaq_hf.data.scene_graph_files import recognise_format
+from tests.data.formats.graphs import assert_same_sets
 
 
 BASE = {
@@ -123,6 +131,26 @@ def annotated(*boxes):
 def test_boxes_in_another_form_are_pointed_out(tmp_path, caplog, boxes, warning):
     load_scene_graphs(write(tmp_path, edited(annotations=annotated(*boxes), rel_annotations=[])))
     assert warning in caplog.text and bool(warning) == bool(caplog.text)
+
+
+def test_boxes_without_relations(tmp_path, caplog):
+    plain = edited(rel_categories=None, rel_annotations=None)
+    write(tmp_path / "set", plain, "annotations/instances_train.json")
+    (tmp_path / "set/annotations/captions_train.json").write_text(json.dumps({"images": [], "annotations": []}))
+    splits = load_scene_graph_splits(tmp_path / "set")
+    assert "instances_train.json: expected rel_annotations or relations" in caplog.text
+    assert splits["train"][0]["objects"] == GRAPH and predicate_names(splits["train"]) == []
+    for format in ("coco", "imagefolder", "arrow", "parquet"):
+        save_scene_graphs(splits, tmp_path / format, format)
+        assert_same_sets(load_scene_graph_splits(tmp_path / format), splits)
+    with pytest.raises(ValueError, match="no predicates, which Visual Genome's files need"):
+        save_scene_graphs(splits, tmp_path / "visual_genome", "visual_genome")
+
+
+def test_boxes_beside_another_format_are_no_set_of_their_own(tmp_path):
+    write(tmp_path, edited(rel_categories=None, rel_annotations=None))
+    (tmp_path / "metadata.jsonl").write_text("")
+    assert recognise_format(tmp_path) == "imagefolder"
 
 
 def test_splits_of_files_and_of_images(tmp_path):
