@@ -25,7 +25,7 @@ def _speaq() -> None:
 
 @app.command("generate-data")
 def generate_data(
-    root: Annotated[Path, typer.Argument(help="Folder to write the data set to.")],
+    root: Annotated[Path, typer.Argument(help="Folder to write the data set to, empty or of a generated set.")],
     num_images: Annotated[int, typer.Option("--num-images", "-n", help="How many images.")] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
     image_size: Annotated[int, typer.Option(help="Width and height in pixels.")] = 256,
@@ -149,18 +149,24 @@ def convert_data(
     keep_empty: Annotated[
         bool, typer.Option("--keep-empty", help="From Visual Genome's files, also images without relations.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the target.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a target that this command wrote and that holds nothing else.")
+    ] = False,
 ) -> None:
-    """Convert a scene graph data set, with all its splits, to another format."""
-    from .data.scene_graph_files import load_scene_graph_splits, save_scene_graphs
+    """Convert a scene graph data set, with all its splits, to another format.
+
+    The target must be a folder beside the source: not the source, not within it, and not one that contains it.
+    """
+    from .data.scene_graph_files import convert_scene_graphs
 
     options = ({"images": images} if images else {}) | ({"keep_empty": True} if keep_empty else {})
     try:
-        splits = load_scene_graph_splits(source, format=source_format, **options)
-        save_scene_graphs(splits, target, format, overwrite=overwrite)
+        converted = convert_scene_graphs(
+            source, target, format, source_format=source_format, overwrite=overwrite, **options
+        )
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    counts = ", ".join(f"{len(dataset)} {split}" for split, dataset in splits.items())
+    counts = ", ".join(f"{count} {split}" for split, count in converted.items())
     typer.echo(f"Wrote {counts} images with their graphs to {target}")
 
 

@@ -24,10 +24,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict
 
 from .formats import arrow, coco, genome, image_folder
-from .formats.folder_writing import new_folder
+from .formats.folder_writing import check_apart, new_folder
 from .formats.graph_arrays import GraphArrays, Vocabulary
 from .formats.json_fields import class_names, split_name
 
@@ -140,10 +141,11 @@ def save_scene_graphs(
         datasets: Splits by name, or one dataset, whose split is "train" if it does not say.
         path: Folder to write; it appears when everything is written.
         format: One of `WRITTEN_FORMATS`.
-        overwrite: Replace a folder that is there.
+        overwrite: Replace a folder that this function wrote and that holds nothing else.
 
     Raises:
-        FileExistsError: The folder is there and not empty.
+        FileExistsError: The folder is there and not empty, or may not be overwritten: it holds other files, or those that
+            the datasets read.
         FileNotFoundError: An image file is missing.
         ValueError: The rows are no scene graphs, a split is empty, or vocabularies differ.
     """
@@ -155,8 +157,44 @@ def save_scene_graphs(
     _check_one_vocabulary(datasets, "datasets")
     for split, dataset in datasets.items():
         _check(dataset, split)
+        check_apart(Path(path), _folders_in_use(dataset, Path(path)))
     with new_folder(Path(path), overwrite) as folder:
         _FORMATS[format].write(datasets, folder)
+
+
+def convert_scene_graphs(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    format: str,
+    *,
+    source_format: str | None = None,
+    overwrite: bool = False,
+    **options: Any,
+) -> dict[str, int]:
+    """Reads a set with all its splits and writes it in another format.
+
+    Args:
+        source: As for `load_scene_graphs`.
+        target: Folder to write; neither the source nor within it, and not a folder that contains it.
+        format: One of `WRITTEN_FORMATS`.
+        source_format: Of the source, where it holds several.
+        overwrite: As for `save_scene_graphs`.
+        **options: Of the source's format.
+
+    Returns:
+        Images per split.
+
+    Raises:
+        FileExistsError: The target is there and may not be replaced, or it is not apart from the source.
+        FileNotFoundError: The source is not there.
+        ValueError: See `load_scene_graphs` and `save_scene_graphs`.
+    """
+    place = Path(source).expanduser()
+    if place.exists():
+        check_apart(Path(target), [place])
+    splits = load_scene_graph_splits(source, format=source_format, **options)
+    save_scene_graphs(splits, target, format, overwrite=overwrite)
+    return {split: len(dataset) for split, dataset in splits.items()}
 
 
 def recognise_format(path: str | os.PathLike) -> str:
@@ -229,6 +267,15 @@ def _check_one_vocabulary(datasets: Mapping[str, Dataset], where: str) -> None:
                     f"{where}: splits '{first}' and '{split}' have different {kind} ({len(expected)} and {len(names)} names, "
                     f"{f'only in one of them: {only[:5]}' if only else 'in another order'}); give both one vocabulary"
                 )
+
+
+def _folders_in_use(dataset: Dataset, target: Path) -> list[Path]:
+    """Folders in or below `target` with image files and tables of a dataset: replacing the target would delete them."""
+    tables = [file["filename"] for file in dataset.cache_files]
+    images = pc.unique(pc.struct_field(dataset.data.column("image"), "path")).to_pylist()
+    folders = {Path(os.path.dirname(name)) for name in [*tables, *images] if name and os.path.isabs(name)}
+    target = target.resolve()
+    return [folder for folder in folders if target in (resolved := folder.resolve(), *resolved.parents)]
 
 
 def _check(dataset: Dataset, split: str) -> None:

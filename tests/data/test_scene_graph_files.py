@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,8 +140,10 @@ class TestNothingHalfWritten:
         with pytest.raises(ValueError, match="split 'train', image 1: its image is not readable"):
             save_scene_graphs(broken, tmp_path / "set", "coco", overwrite=True)
         assert_same_sets(load_scene_graph_splits(tmp_path / "set"), small_set())
-        save_scene_graphs(load_scene_graph_splits(tmp_path / "set"), tmp_path / "set", "imagefolder", overwrite=True)
+        (tmp_path / "set/.DS_Store").write_text("")
+        save_scene_graphs(small_set(), tmp_path / "set", "imagefolder", overwrite=True)
         assert_same_sets(load_scene_graph_splits(tmp_path / "set"), small_set())
+        assert (tmp_path / "set/metadata.jsonl").exists() or (tmp_path / "set/train/metadata.jsonl").exists()
         assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
     @pytest.mark.parametrize("is_there", [True, False])
@@ -158,6 +161,55 @@ class TestNothingHalfWritten:
     def test_a_file_in_the_way(self, tmp_path):
         (tmp_path / "set").write_text("")
         with pytest.raises(FileExistsError, match="is a file"):
+            save_scene_graphs(small_set(), tmp_path / "set", "coco", overwrite=True)
+
+
+class TestNothingElseReplaced:
+    """What lies in a folder that is to be overwritten stays unless it was written here."""
+
+    @staticmethod
+    def files(folder):
+        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    @pytest.mark.parametrize("format", EXACT)
+    def test_a_source_is_never_the_target(self, tmp_path, format):
+        save_scene_graphs(small_set(), tmp_path / "data/set", format)
+        before = self.files(tmp_path)
+        for target, relation in (("set", "is"), (".", "contains"), ("set/new", "lies inside")):
+            words = [str(tmp_path / "data/set"), str(tmp_path / "data" / target), "-f", "coco", "--overwrite"]
+            result = CliRunner().invoke(app, ["convert-data", *words])
+            assert result.exit_code == 2
+            assert f"{relation} the source" in re.sub(r"[\s│]+", " ", result.output)
+        if format != "parquet":  # of which `datasets` keeps a copy
+            with pytest.raises(FileExistsError, match="(is|contains) the source"):
+                splits = load_scene_graph_splits(tmp_path / "data/set", format=format)
+                save_scene_graphs(splits, tmp_path / "data/set", "coco", overwrite=True)
+        assert self.files(tmp_path) == before
+
+    @pytest.mark.parametrize("name", ["notes.txt", "images/train/mine.png", ".hidden", "images/more/1.png"])
+    def test_other_files(self, tmp_path, name):
+        save_scene_graphs(small_set(), tmp_path / "set", "coco")
+        (tmp_path / "set" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "set" / name).write_text("mine")
+        before = self.files(tmp_path)
+        with pytest.raises(
+            FileExistsError, match=f"holds {name}, which save_scene_graphs or convert-data did not write"
+        ):
+            save_scene_graphs(small_set(), tmp_path / "set", "coco", overwrite=True)
+        assert self.files(tmp_path) == before
+
+    def test_a_folder_that_others_wrote(self, tmp_path):
+        root = write_genome(tmp_path / "set")
+        before = self.files(root)
+        with pytest.raises(FileExistsError, match="and 7 more files, which save_scene_graphs"):
+            save_scene_graphs(small_set(), root, "coco", overwrite=True)
+        assert self.files(root) == before
+
+    def test_links_are_not_followed(self, tmp_path):
+        save_scene_graphs(small_set(), tmp_path / "set", "coco")
+        (tmp_path / "others").mkdir()
+        (tmp_path / "set/linked").symlink_to(tmp_path / "others")
+        with pytest.raises(FileExistsError, match="holds linked, which"):
             save_scene_graphs(small_set(), tmp_path / "set", "coco", overwrite=True)
 
 
