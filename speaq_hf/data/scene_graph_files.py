@@ -30,6 +30,7 @@ from datasets import Dataset, DatasetDict
 from .formats import arrow, coco, genome, image_folder
 from .formats.folder_writing import check_apart, new_folder
 from .formats.graph_arrays import GraphArrays, Vocabulary
+from .formats.image_files import row_in_words
 from .formats.json_fields import class_names, split_name
 
 
@@ -134,7 +135,7 @@ def save_scene_graphs(
     Splits, ids, sizes, boxes (float32), classes, relations with their order and repetitions, and the vocabulary come back
     unchanged; `formats.genome.write` says what the integers of `visual_genome` cost, `formats.coco.write` names the one
     box that is not exact. Images that are JPEG or PNG files are copied byte for byte, others stored as PNG (`visual_genome`:
-    JPEG only; `arrow` and `parquet`: any file unchanged). The file formats store the columns of scene graphs only, `arrow` and
+    JPEG only; `arrow` and `parquet`: any file unchanged), under their names (`visual_genome`: under their ids). The file formats store the columns of scene graphs only, `arrow` and
     `parquet` all columns.
 
     Args:
@@ -285,6 +286,6 @@ def _check(dataset: Dataset, split: str) -> None:
     for kind, names in vars(vocabulary).items():
         class_names(names, f"split '{split}', {kind}", least=int(kind == "objects"))
     try:
-        GraphArrays.from_dataset(dataset).check(vocabulary, lambda row: f"row {row}")
+        GraphArrays.from_dataset(dataset).check(vocabulary, lambda row: row_in_words(dataset, row))
     except ValueError as error:
         raise ValueError(f"split '{split}', {error}") from error

@@ -109,8 +109,43 @@ def test_other_image_files_become_png(tmp_path, format):
     example = row(3) | {"image": {"bytes": encoded("BMP"), "path": "x.bmp"}}
     save_scene_graphs(dataset([example]), tmp_path / "set", format)
     found = load_scene_graphs(tmp_path / "set")
-    assert Path(found.cast_column("image", Image(decode=False))[0]["image"]["path"]).name == "3.png"
+    assert Path(found.cast_column("image", Image(decode=False))[0]["image"]["path"]).name == "x.png"
     np.testing.assert_array_equal(np.asarray(found[0]["image"]), np.asarray(dataset([example])[0]["image"]))
+
+
+def named(image_id, path):
+    return row(image_id) | {"image": {"bytes": encoded("JPEG"), "path": path}}
+
+
+def names(rows):
+    return [Path(image["path"]).name for image in rows.cast_column("image", Image(decode=False))["image"]]
+
+
+def test_file_names_are_kept(tmp_path):
+    expected = ["desk.jpg", "Büro 2.JPEG", "9.jpg", "twice-3.jpg", "TWICE-4.jpg", "5.jpg", "6.jpg", "png.jpg"]
+    paths = ["a/desk.jpg", "Büro 2.JPEG", "b\\9.jpg", "b/twice.jpg", "TWICE.jpg", None, ".hidden", "png.png"]
+    source = dataset([named(image_id, path) for image_id, path in enumerate(paths)])
+    for format in EXACT:
+        save_scene_graphs(source, tmp_path / format, format)
+        source = load_scene_graphs(tmp_path / format)
+        if format in ("coco", "imagefolder"):
+            assert names(source) == expected and source["image_id"][:] == list(range(8))
+    assert names(source) == expected
+
+
+def test_names_that_ids_cannot_tell_apart(tmp_path):
+    rows = dataset([named(1, "a.jpg"), named(2, "a.jpg"), named(3, "a-1.jpg")])
+    save_scene_graphs(rows, tmp_path / "set", "coco")
+    assert names(load_scene_graphs(tmp_path / "set")) == ["1.jpg", "2.jpg", "3.jpg"]
+
+
+def test_errors_show_file_names(tmp_path):
+    bad = named(7, "desk.jpg") | {"objects": {"bbox": [[5, 0, 4, 1]], "category": [0]}}
+    with pytest.raises(ValueError, match=r"split 'train', row 0 \(desk.jpg\): box 0 must have"):
+        save_scene_graphs(dataset([bad]), tmp_path / "set", "coco")
+    broken = named(7, "desk.jpg") | {"image": {"bytes": b"no image", "path": "desk.jpg"}}
+    with pytest.raises(ValueError, match=r"image 7 \(desk.jpg\): its image is not readable"):
+        save_scene_graphs(dataset([broken]), tmp_path / "set", "coco")
 
 
 def test_selected_rows_are_written_in_their_order(tmp_path):

@@ -19,6 +19,7 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError
 from ..visual_genome import scene_graph_features
 from .dataset_building import warn_of_boxes
 from .graph_arrays import GraphArrays, Vocabulary
+from .image_files import row_in_words
 from .json_fields import listed_files, usual_split_name
 
 
@@ -213,7 +214,7 @@ def _checked(dataset: Dataset, where: str) -> Dataset:
         features = Features(dataset.features | expected)
         dataset = dataset if dataset.features == features else dataset.cast(features)
         arrays = GraphArrays.from_dataset(dataset)
-        arrays.check(vocabulary, lambda row: f"row {row}")
+        arrays.check(vocabulary, lambda row: row_in_words(dataset, row))
     except (ValueError, TypeError, pa.ArrowInvalid) as error:
         raise ValueError(f"{where}: {error}") from error
     warn_of_boxes(arrays, where)

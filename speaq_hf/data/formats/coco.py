@@ -35,7 +35,7 @@ from datasets import Dataset
 from .coco_classes import CocoClasses, check_unique
 from .dataset_building import build_dataset
 from .graph_arrays import GraphArrays, GraphRow, Vocabulary
-from .image_files import ImageFinder, encoded_images, write_image
+from .image_files import ImageFinder, encoded_images, file_names, image_in_words, write_image
 from .json_fields import (
     corners,
     field,
@@ -110,7 +110,7 @@ def read(path: Path, split: str | None = None, *, images: str | None = None) -> 
 
 
 def write(datasets: dict[str, Dataset], folder: Path) -> None:
-    """Writes one JSON per split, with `rel_annotations`, and the images to `images/<split>/<image_id>`.
+    """Writes one JSON per split, with `rel_annotations`, and the images under their names to `images/<split>`.
 
     Boxes are written as x, y, width and height in double precision, from which `read` gets the same float32 corners; only a
     box with a negative x1 more than 10^8 times larger than its x2 (or likewise y) can differ by its rounding.
@@ -120,8 +120,10 @@ def write(datasets: dict[str, Dataset], folder: Path) -> None:
         image_folder.mkdir(parents=True)
         arrays, vocabulary = GraphArrays.from_dataset(dataset), Vocabulary.of(dataset)
         names = (
-            write_image(image, image_folder, str(image_id), (".jpg", ".png"), f"split '{split}', image {image_id}")
-            for image, image_id in zip(encoded_images(dataset), arrays.image_ids.tolist(), strict=True)
+            write_image(image, image_folder, name, (".jpg", ".png"), image_in_words(split, image_id, name))
+            for image, image_id, name in zip(
+                encoded_images(dataset), arrays.image_ids.tolist(), file_names(dataset), strict=True
+            )
         )
         with open(folder / f"{split}.json", "w", encoding="utf-8") as file:
             _dump(file, _sections(arrays, vocabulary, split, names))

@@ -32,7 +32,7 @@ from datasets import Dataset
 from ..class_names import is_class_name
 from .dataset_building import build_dataset
 from .graph_arrays import GraphArrays, GraphRow, Vocabulary
-from .image_files import ImageFinder, encoded_images, write_image
+from .image_files import ImageFinder, encoded_images, file_names, image_in_words, write_image
 from .json_fields import (
     class_names,
     corners,
@@ -117,9 +117,10 @@ def write(datasets: dict[str, Dataset], folder: Path) -> None:
     for split, dataset in datasets.items():
         (folder / split).mkdir()
         with open(folder / split / METADATA, "w", encoding="utf-8") as file:
-            for image, entry in zip(encoded_images(dataset), _entries(dataset), strict=True):
-                where = f"split '{split}', image {entry['image_id']}"
-                name = write_image(image, folder / split, str(entry["image_id"]), (".jpg", ".png"), where)
+            images = zip(encoded_images(dataset), file_names(dataset), _entries(dataset), strict=True)
+            for image, name, entry in images:
+                where = image_in_words(split, entry["image_id"], name)
+                name = write_image(image, folder / split, name, (".jpg", ".png"), where)
                 # Classes as indices: readers of typed columns take no rows of numbers and names.
                 file.write(json.dumps({"file_name": name, **entry}, allow_nan=False) + "\n")
 
