@@ -89,13 +89,24 @@ def plot_log(
 
 @app.command("data-report")
 def data_report(
-    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder or file of a data set, or a Hub repository.")],
-    other_root: Annotated[Path | None, typer.Argument(metavar="ROOT2", help="A second set, to compare.")] = None,
+    root: Annotated[
+        str,
+        typer.Argument(
+            metavar="ROOT",
+            help="Folder or file of a data set: Visual Genome's files, COCO JSON, an image folder, arrow, Parquet; or a Hub "
+            "repository.",
+        ),
+    ],
+    other_root: Annotated[str | None, typer.Argument(metavar="ROOT2", help="A second set, to compare.")] = None,
+    format: Annotated[
+        str | None,
+        typer.Option("--format", "-f", help="Of the sets, where a folder holds several: visual_genome, coco, …"),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers and defects here.")] = None,
     html_file: Annotated[
         Path | None, typer.Option("--html", help="Write a page with charts and samples here.")
     ] = None,
-    image_folder: Annotated[str | None, typer.Option(help="Folder of the images below each root.")] = None,
+    image_folder: Annotated[str | None, typer.Option(help="Folder of the images (Visual Genome, COCO).")] = None,
     decode: Annotated[bool, typer.Option("--images/--no-images", help="Read every image file.")] = True,
     num_samples: Annotated[int, typer.Option(help="Sample pictures per set on the page.")] = 6,
     max_listed: Annotated[int, typer.Option(help="Defects of one kind to list; all are counted.")] = 20,
@@ -120,6 +131,7 @@ def data_report(
                 check_writable(file)
         report = report_data(
             *([root] if other_root is None else [root, other_root]),
+            format=format,
             images=image_folder,
             decode_images=decode,
             num_samples=num_samples if html_file is not None else 0,

@@ -60,7 +60,7 @@ def _set_values(reported: ReportedSet, dpi: int) -> dict[str, Any]:
             (name, (c.images, c.boxes, c.relations, c.images_without_boxes, c.images_without_relations))
             for name, c in splits
         ],
-        "defects": None if defects is None else defects.by_kind(),
+        "defects": defects.by_kind(),
         "samples": [{"name": sample.name, "picture": _sample_picture(sample, dpi)} for sample in reported.samples],
     }
 

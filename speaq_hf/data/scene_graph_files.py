@@ -27,11 +27,14 @@ from typing import Any
 import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict
 
+from .defects import DefectLog, Place
 from .formats import arrow, coco, genome, image_folder
 from .formats.folder_writing import check_apart, new_folder
 from .formats.graph_arrays import GraphArrays, Vocabulary
 from .formats.image_files import row_in_words
 from .formats.json_fields import class_names, split_name
+from .formats.raw_split import RawSplit
+from .formats.tolerance import Tolerance
 
 
 _GENOME_OPTIONS = frozenset(
@@ -47,10 +50,11 @@ _VALIDATION_REMEDY = (
 
 @dataclass(frozen=True)
 class _Format:
-    """How a format is recognised in a folder and by the suffix of a file, read and written."""
+    """How a format is recognised in a folder and by the suffix of a file, read, read with its defects, and written."""
 
     found_in: Callable[[Path], bool]
     read: Callable[..., dict[str, Dataset]]
+    read_raw: Callable[..., list[RawSplit]] | None = None
     write: Callable[[dict[str, Dataset], Path], None] | None = None
     suffixes: tuple[str, ...] = ()
     options: frozenset[str] = frozenset()
@@ -64,6 +68,7 @@ _FORMATS = {
     "visual_genome": _Format(
         partial(_genome_found_in, "visual_genome"),
         partial(genome.read, naming="visual_genome"),
+        None,
         genome.write,
         (".h5", ".hdf5"),
         _GENOME_OPTIONS,
@@ -73,10 +78,14 @@ _FORMATS = {
         partial(genome.read, naming="synthetic_genome"),
         options=_GENOME_OPTIONS,
     ),
-    "coco": _Format(coco.found_in, coco.read, coco.write, (".json",), frozenset(("images",))),
-    "imagefolder": _Format(image_folder.found_in, image_folder.read, image_folder.write, (".jsonl",)),
-    "arrow": _Format(arrow.saved_in, arrow.read_saved, arrow.write_saved),
-    "parquet": _Format(arrow.parquet_in, arrow.read_parquet, arrow.write_parquet, (".parquet",)),
+    "coco": _Format(coco.found_in, coco.read, coco.read_raw, coco.write, (".json",), frozenset(("images",))),
+    "imagefolder": _Format(
+        image_folder.found_in, image_folder.read, image_folder.read_raw, image_folder.write, (".jsonl",)
+    ),
+    "arrow": _Format(arrow.saved_in, arrow.read_saved, arrow.read_raw_saved, arrow.write_saved),
+    "parquet": _Format(
+        arrow.parquet_in, arrow.read_parquet, arrow.read_raw_parquet, arrow.write_parquet, (".parquet",)
+    ),
 }
 WRITTEN_FORMATS = tuple(name for name, form in _FORMATS.items() if form.write)
 _REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+")
@@ -237,10 +246,42 @@ def _missing_message(place: Path) -> str:
     return f"there is no file or folder {place}{hint}"
 
 
+def read_raw_splits(
+    path: str | os.PathLike, format: str, log: DefectLog, options: Mapping[str, Any]
+) -> list[RawSplit]:
+    """Reads a set as far as it can be read and notes what cannot; the splits are not checked yet.
+
+    Args:
+        path: As for `load_scene_graphs`.
+        format: Any but those of Visual Genome's files.
+        log: Takes the defects.
+        options: Of the format.
+
+    Raises:
+        FileNotFoundError: There is no such file, folder or repository.
+        ValueError: There is no such format or option.
+    """
+    place = _checked_place(path, format, options)
+    where = os.fspath(path) if place is None else str(place)
+    with Tolerance(log).of("unreadable_file", Place(where, where)):
+        if place is None:
+            return arrow.raw_splits(arrow.load_hub(where), where, log)
+        return _FORMATS[format].read_raw(place, log, **options)
+    return []
+
+
 def _read(
     path: str | os.PathLike, split: str | None, format: str | None, options: dict[str, Any]
 ) -> dict[str, Dataset]:
     format = recognise_format(path) if format is None else format
+    place = _checked_place(path, format, options)
+    if place is None:
+        return arrow.read_hub(os.fspath(path), split)
+    return _FORMATS[format].read(place, split, **options)
+
+
+def _checked_place(path: str | os.PathLike, format: str, options: Mapping[str, Any]) -> Path | None:
+    """The file or folder, None for a repository; an error if the format or an option is unknown or nothing is there."""
     if format != "hub" and format not in _FORMATS:
         raise ValueError(f"format must be one of {', '.join([*_FORMATS, 'hub'])}, got {format!r}")
     known = frozenset() if format == "hub" else _FORMATS[format].options
@@ -248,11 +289,11 @@ def _read(
     if unknown:
         raise ValueError(f"the format {format} has no option {', '.join(unknown)}; its options are {sorted(known)}")
     if format == "hub":
-        return arrow.read_hub(os.fspath(path), split)
+        return None
     place = Path(os.path.abspath(Path(path).expanduser()))
     if not place.exists():
         raise FileNotFoundError(_missing_message(place))
-    return _FORMATS[format].read(place, split, **options)
+    return place
 
 
 def _check_one_vocabulary(datasets: Mapping[str, Dataset], where: str) -> None:

@@ -48,9 +48,10 @@ def rename_classes(
     objects: Mapping[str, str] | None = None,
     predicates: Mapping[str, str] | None = None,
 ) -> Dataset | IterableDataset:
-    """Give classes other names; classes that get one name become one class.
+    """Give classes other names, for example `objects={"man": "person", "woman": "person"}`.
 
-    Images are neither decoded nor copied. Classes keep their order; one that joins another takes the place of the first.
+    Classes that get one name become one class. Images are neither decoded nor copied. Classes keep their order; one
+    that joins another takes the place of the first.
 
     Args:
         dataset: A scene graph dataset; a format or transform set on it is lost.
@@ -62,9 +63,6 @@ def rename_classes(
 
     Raises:
         ValueError: An old name is not in the vocabulary, or a new one is empty.
-
-    Example:
-        >>> renamed = rename_classes(dataset, objects={"man": "person", "woman": "person"}, predicates={"upon": "on"})
     """
     old = object_names(dataset), predicate_names(dataset)
     new = [

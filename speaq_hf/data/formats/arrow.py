@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,11 +16,14 @@ from datasets.table import embed_table_storage
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
+from ..defects import DefectLog, Place
 from ..visual_genome import scene_graph_features
 from .dataset_building import warn_of_boxes
 from .graph_arrays import GraphArrays, Vocabulary
 from .image_files import row_in_words
 from .json_fields import listed_files, usual_split_name
+from .raw_split import RawSplit
+from .tolerance import Tolerance
 
 
 _HUB_SECONDS = 10
@@ -45,11 +48,7 @@ def read_saved(path: Path, split: str | None = None) -> dict[str, Dataset]:
     Raises:
         ValueError: The rows are no scene graphs.
     """
-    try:
-        loaded = load_from_disk(path)
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{path}: not a complete folder of save_to_disk ({error}); save it again") from error
-    return _scene_graphs(loaded, split, str(path))
+    return _scene_graphs(load_saved(path), split, str(path))
 
 
 def read_parquet(path: Path, split: str | None = None) -> dict[str, Dataset]:
@@ -58,14 +57,7 @@ def read_parquet(path: Path, split: str | None = None) -> dict[str, Dataset]:
     Raises:
         ValueError: The files are damaged, or the rows are no scene graphs.
     """
-    try:
-        if path.is_dir():
-            loaded = load_dataset(str(path))
-        else:
-            loaded = load_dataset("parquet", data_files={"train": str(path)})
-    except Exception as error:  # the library's errors for damaged files have no common type
-        raise ValueError(f"{path}: cannot read its Parquet files ({error.__cause__ or error})") from error
-    return _scene_graphs(loaded, split, str(path))
+    return _scene_graphs(load_parquet(path), split, str(path))
 
 
 def read_hub(repository: str, split: str | None = None) -> dict[str, Dataset]:
@@ -79,10 +71,33 @@ def read_hub(repository: str, split: str | None = None) -> dict[str, Dataset]:
         ConnectionError: The Hub cannot be reached or fails, and the data set is not in the cache.
         ValueError: A file is damaged, or the rows are no scene graphs.
     """
+    return _scene_graphs(load_hub(repository), split, repository)
+
+
+def load_saved(path: Path) -> dict[str, Dataset]:
+    """The unchecked splits of a folder of `save_to_disk`; a ValueError if it is damaged."""
+    try:
+        return _splits(load_from_disk(path))
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
+        raise ValueError(f"{path}: not a complete folder of save_to_disk ({error}); save it again") from error
+
+
+def load_parquet(path: Path) -> dict[str, Dataset]:
+    """The unchecked splits of Parquet files; a ValueError if they are damaged."""
+    try:
+        if path.is_dir():
+            return _splits(load_dataset(str(path)))
+        return _splits(load_dataset("parquet", data_files={"train": str(path)}))
+    except Exception as error:  # the library's errors for damaged files have no common type
+        raise ValueError(f"{path}: cannot read its Parquet files ({error.__cause__ or error})") from error
+
+
+def load_hub(repository: str) -> dict[str, Dataset]:
+    """The unchecked splits of a repository; errors as those of `read_hub`."""
     silence = _hub_silence(repository)
     try:
         with _downloads_only_if(silence is None):
-            loaded = load_dataset(repository)
+            return _splits(load_dataset(repository))
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"there is no folder {repository}, and no such data set on the Hub ({error})"
@@ -91,7 +106,26 @@ def read_hub(repository: str, split: str | None = None) -> dict[str, Dataset]:
         raise _hub_failure(repository, silence or error) from error
     except DatasetsError as error:
         raise ValueError(f"{repository}: cannot read its files on the Hub ({error.__cause__ or error})") from error
-    return _scene_graphs(loaded, split, repository)
+
+
+def read_raw_saved(path: Path, log: DefectLog) -> list[RawSplit]:
+    """A folder of `save_to_disk` for an inspection; a ValueError if it is damaged."""
+    return raw_splits(load_saved(path), str(path), log)
+
+
+def read_raw_parquet(path: Path, log: DefectLog) -> list[RawSplit]:
+    """Parquet files for an inspection; a ValueError if they are damaged."""
+    return raw_splits(load_parquet(path), str(path), log)
+
+
+def raw_splits(splits: Mapping[str, Dataset], where: str, log: DefectLog) -> list[RawSplit]:
+    """Splits to be inspected; one whose columns are not those of scene graphs is noted."""
+    raw = []
+    for name, dataset in splits.items():
+        place = Place(f"{where}, split '{name}'", where, name)
+        with Tolerance(log).of("broken_entry", place):
+            raw.append(RawSplit.of_dataset(name, _with_features(dataset)[0], where))
+    return raw
 
 
 def _hub_silence(repository: str) -> Exception | None:
@@ -185,11 +219,15 @@ def _hub_failure(repository: str, error: Exception) -> OSError:
     )
 
 
-def _scene_graphs(loaded: Dataset | DatasetDict, split: str | None, where: str) -> dict[str, Dataset]:
-    splits = dict(loaded) if isinstance(loaded, DatasetDict) else {str(loaded.split or "train"): loaded}
+def _splits(loaded: Dataset | DatasetDict) -> dict[str, Dataset]:
+    named = dict(loaded) if isinstance(loaded, DatasetDict) else {str(loaded.split or "train"): loaded}
+    return _usually_named(named)
+
+
+def _scene_graphs(splits: dict[str, Dataset], split: str | None, where: str) -> dict[str, Dataset]:
     return {
         name: _checked(dataset, f"{where}, split '{name}'")
-        for name, dataset in _usually_named(splits).items()
+        for name, dataset in splits.items()
         if split in (None, name)
     }
 
@@ -206,16 +244,24 @@ def _usually_named(splits: dict[str, Dataset]) -> dict[str, Dataset]:
 def _checked(dataset: Dataset, where: str) -> Dataset:
     """The dataset with the features of scene graphs, and further columns; a ValueError if the rows are no scene graphs."""
     try:
+        dataset, vocabulary = _with_features(dataset)
+        arrays = GraphArrays.from_dataset(dataset)
+        arrays.check(vocabulary, lambda row: row_in_words(dataset, row))
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    warn_of_boxes(arrays, where)
+    return dataset
+
+
+def _with_features(dataset: Dataset) -> tuple[Dataset, Vocabulary]:
+    """The dataset with the features of scene graphs, and its vocabulary; a ValueError if its columns are others."""
+    try:
         vocabulary = Vocabulary.of(dataset)
         expected = scene_graph_features(vocabulary.objects, vocabulary.predicates)
         missing = sorted(expected.keys() - dataset.features.keys())
         if missing:
             raise ValueError(f"the columns {missing} are missing, there are {dataset.column_names}")
         features = Features(dataset.features | expected)
-        dataset = dataset if dataset.features == features else dataset.cast(features)
-        arrays = GraphArrays.from_dataset(dataset)
-        arrays.check(vocabulary, lambda row: row_in_words(dataset, row))
-    except (ValueError, TypeError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{where}: {error}") from error
-    warn_of_boxes(arrays, where)
-    return dataset
+        return (dataset if dataset.features == features else dataset.cast(features)), vocabulary
+    except (TypeError, pa.ArrowInvalid) as error:
+        raise ValueError(str(error)) from error

@@ -84,7 +84,7 @@ def write(datasets: dict[str, Dataset], folder: Path) -> None:
         raise ValueError(f"the splits of Visual Genome's files are {list(SPLIT_FLAGS)}, got {unknown}")
     datasets = {split: datasets[split] for split in SPLIT_FLAGS if split in datasets}
     parts = {split: GraphArrays.from_dataset(dataset) for split, dataset in datasets.items()}
-    joined = _joined(list(parts.values()))
+    joined = GraphArrays.joined(list(parts.values()))
     vocabulary = Vocabulary.of(next(iter(datasets.values())))
     if not vocabulary.predicates:
         raise ValueError(
@@ -143,12 +143,6 @@ def _split_names(flags: list[int], num_validation: int | None) -> list[str]:
         found -= {VALIDATION_FLAG}
         found |= {VALIDATION_FLAG} if num_validation and TRAIN_FLAG in flags else set()
     return [split for split, flag in SPLIT_FLAGS.items() if flag in found] or list(SPLIT_FLAGS)
-
-
-def _joined(parts: list[GraphArrays]) -> GraphArrays:
-    return GraphArrays(
-        *(np.concatenate(arrays) for arrays in zip(*(vars(part).values() for part in parts), strict=True))
-    )
 
 
 def _write_json(file: Path, content: Any) -> None:

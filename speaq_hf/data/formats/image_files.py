@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
+from ..defects import Place
+
 
 _SIGNATURES = {".jpg": b"\xff\xd8\xff", ".png": b"\x89PNG\r\n\x1a\n"}
 _SPELLINGS = {".jpg": (".jpg", ".jpeg", ".jpe", ".jfif"), ".png": (".png",)}
@@ -37,7 +39,7 @@ class ImageFinder:
         self.remedy = remedy
         self._listings: dict[str, frozenset[str]] = {}
 
-    def path(self, name: str, where: str) -> str:
+    def path(self, name: str, where: str | Place) -> str:
         """Absolute path of an image.
 
         Raises:
@@ -57,7 +59,7 @@ class ImageFinder:
         return self._listings[folder]
 
 
-def image_size(path: str, where: str) -> tuple[int, int]:
+def image_size(path: str, where: str | Place) -> tuple[int, int]:
     """Width and height of an image as it is shown, that is after turning by its EXIF orientation.
 
     Raises:
@@ -91,11 +93,8 @@ def file_names(dataset: datasets.Dataset) -> list[str]:
 
     Names that several images have, in any case of letters and with any suffix, are told apart by the ids.
     """
-    ids, names = [], []
-    for batch in dataset.with_format("arrow").select_columns(["image_id", "image"]).iter(_BATCH_ROWS):
-        ids += batch["image_id"].to_pylist()
-        names += map(_base_name, pc.struct_field(batch["image"], "path").to_pylist())
-    names = [name or str(image_id) for image_id, name in zip(ids, names, strict=True)]
+    ids = dataset.with_format("arrow")["image_id"][:].to_pylist()
+    names = [name or str(image_id) for image_id, name in zip(ids, stored_names(dataset), strict=True)]
     counts = Counter(map(_folded_stem, names))
     parts = [(image_id, *os.path.splitext(name)) for image_id, name in zip(ids, names, strict=True)]
     names = [
@@ -105,15 +104,19 @@ def file_names(dataset: datasets.Dataset) -> list[str]:
     return names if len(set(map(_folded_stem, names))) == len(names) else list(map(str, ids))
 
 
-def stored_name(dataset: datasets.Dataset, row: int) -> str:
-    """The file name of a row's image, "" where it is unknown."""
-    table = dataset.with_format("arrow").select_columns(["image"])[row : row + 1]
-    return _base_name(pc.struct_field(table["image"], "path").to_pylist()[0])
+def stored_names(dataset: datasets.Dataset) -> list[str]:
+    """The file names of the images, row after row, "" where they are unknown."""
+    if "image" not in dataset.column_names:
+        return [""] * len(dataset)
+    names = []
+    for batch in dataset.with_format("arrow").select_columns(["image"]).iter(_BATCH_ROWS):
+        names += map(_base_name, pc.struct_field(batch["image"], "path").to_pylist())
+    return names
 
 
 def row_in_words(dataset: datasets.Dataset, row: int) -> str:
     """A row and the file name of its image, for messages."""
-    name = stored_name(dataset, row) if "image" in dataset.column_names else ""
+    (name,) = stored_names(dataset.select([row]))
     return f"row {row} ({name})" if name else f"row {row}"
 
 

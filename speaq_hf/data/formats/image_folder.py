@@ -30,6 +30,7 @@ import numpy as np
 from datasets import Dataset
 
 from ..class_names import is_class_name
+from ..defects import DefectLog, Place
 from .dataset_building import build_dataset
 from .graph_arrays import GraphArrays, GraphRow, Vocabulary
 from .image_files import ImageFinder, encoded_images, file_names, image_in_words, write_image
@@ -43,9 +44,11 @@ from .json_fields import (
     number_rows,
     parse_json,
     read_json,
-    size_fields,
     split_name,
 )
+from .listed_image import listed_image
+from .raw_split import RawSplit
+from .tolerance import NOTED, STRICT, Tolerance
 
 
 METADATA, VOCABULARY = "metadata.jsonl", "vocabulary.json"
@@ -57,7 +60,7 @@ CORNER_REMEDY = f'say "bbox_format": "xyxy" in {VOCABULARY}'
 class _Line:
     """One line of a `metadata.jsonl`."""
 
-    where: str
+    where: Place
     folder: Path
     split: str
     entry: dict
@@ -89,20 +92,18 @@ def read(path: Path, split: str | None = None) -> dict[str, Dataset]:
         FileNotFoundError: An image is missing.
         ValueError: A line is not what it should be.
     """
-    root = path if path.is_dir() else path.parent
-    files = _metadata_files(path) if path.is_dir() else [path]
-    lines = [line for file in files for line in _read_lines(file, root)]
-    if not lines:
-        raise ValueError(f"{', '.join(map(str, files))}: there is no image, expected one JSON object per line")
-    vocabulary, bbox_format = _vocabulary(root / VOCABULARY, lines)
-    indices = _Indices(*({name: index for index, name in enumerate(names)} for names in astuple(vocabulary)))
-    finders = {folder: ImageFinder([folder]) for folder in {line.folder for line in lines}}
-    rows = defaultdict(list)
-    for line in lines:
-        if split in (None, line.split):
-            rows[line.split].append(_row(line, indices, bbox_format, finders[line.folder]))
-    remedy = CORNER_REMEDY if bbox_format == "xywh" else None
-    return {name: build_dataset(rows[name], vocabulary, name, str(root), remedy) for name in rows}
+    rows, vocabulary, corner_remedy = _read(path, split, STRICT)
+    return {name: build_dataset(rows[name], vocabulary, name, str(path), corner_remedy) for name in rows}
+
+
+def read_raw(path: Path, log: DefectLog) -> list[RawSplit]:
+    """Reads what can be read and notes the lines, and parts of lines, that cannot.
+
+    Raises:
+        ValueError: Nothing can be read.
+    """
+    rows, vocabulary, corner_remedy = _read(path, None, Tolerance(log))
+    return [RawSplit.of_rows(name, vocabulary, rows[name], str(path), corner_remedy) for name in rows]
 
 
 def write(datasets: dict[str, Dataset], folder: Path) -> None:
@@ -135,19 +136,46 @@ def _metadata_files(folder: Path) -> list[Path]:
     return [file for file in candidates if file.is_file()]
 
 
-def _read_lines(file: Path, root: Path) -> Iterator[_Line]:
+def _read(
+    path: Path, split: str | None, tolerance: Tolerance
+) -> tuple[dict[str, list[GraphRow]], Vocabulary, str | None]:
+    """Rows by split, the names of the classes, and what to do about corners in the place of sizes."""
+    root = path if path.is_dir() else path.parent
+    files = _metadata_files(path) if path.is_dir() else [path]
+    lines = [line for file in files for line in _read_lines(file, root, tolerance)]
+    if not lines:
+        raise ValueError(f"{', '.join(map(str, files))}: there is no image, expected one JSON object per line")
+    vocabulary, bbox_format = _vocabulary(root / VOCABULARY, lines, tolerance)
+    indices = _Indices(*({name: index for index, name in enumerate(names)} for names in astuple(vocabulary)))
+    finders = {folder: ImageFinder([folder]) for folder in {line.folder for line in lines}}
+    rows = defaultdict(list)
+    for line in lines:
+        if split in (None, line.split):
+            with tolerance.of("broken_entry", line.where):
+                rows[line.split].append(_row(line, indices, bbox_format, finders[line.folder], tolerance))
+    return rows, vocabulary, CORNER_REMEDY if bbox_format == "xywh" else None
+
+
+def _read_lines(file: Path, root: Path, tolerance: Tolerance) -> list[_Line]:
     default_split = "train" if file.parent == root else split_name(file.parent.name, str(file.parent))
+    lines = []
     with open(file, "rb") as handle:
         for number, text in enumerate(handle, start=1):
-            if text.strip():
-                where = f"{file}, line {number}"
-                entry = parse_json(text, where)
-                objects = field(entry, "objects", dict, where)
-                key = "categories" if "categories" in objects else "category"
-                split = split_name(field(entry, "split", str, where), where) if "split" in entry else default_split
-                categories = field(objects, key, list, f"{where}, 'objects'")
-                relations = _relation_fields(entry, where)
-                yield _Line(where, file.parent, split, entry, categories, relations)
+            place = Place(f"{file}, line {number}", str(file), line=number)
+            with tolerance.of("broken_entry", place):
+                if text.strip():
+                    lines.append(_line(text, place, file.parent, default_split))
+    return lines
+
+
+def _line(text: bytes, place: Place, folder: Path, default_split: str) -> _Line:
+    where = str(place)
+    entry = parse_json(text, where)
+    objects = field(entry, "objects", dict, where)
+    key = "categories" if "categories" in objects else "category"
+    split = split_name(field(entry, "split", str, where), where) if "split" in entry else default_split
+    categories = field(objects, key, list, f"{where}, 'objects'")
+    return _Line(place, folder, split, entry, categories, _relation_fields(entry, where))
 
 
 def _relation_fields(entry: dict, where: str) -> list[list]:
@@ -161,12 +189,15 @@ def _relation_fields(entry: dict, where: str) -> list[list]:
     return rows
 
 
-def _vocabulary(file: Path, lines: list[_Line]) -> tuple[Vocabulary, str]:
+def _vocabulary(file: Path, lines: list[_Line], tolerance: Tolerance) -> tuple[Vocabulary, str]:
     """The names and the format of the boxes."""
     if not file.is_file():
         categories = ((line, value) for line in lines for value in line.categories)
         predicates = ((line, predicate) for line in lines for _, _, predicate in line.relations)
-        names = _sorted_names(categories, "category", lines), _sorted_names(predicates, "relations", lines)
+        names = [
+            _sorted_names(values if tolerance.is_strict else filter(_has_name, values), key, lines)
+            for values, key in ((categories, "category"), (predicates, "relations"))
+        ]
         return Vocabulary(*names), "xywh"
     content = read_json(file)
     names = [
@@ -177,6 +208,10 @@ def _vocabulary(file: Path, lines: list[_Line]) -> tuple[Vocabulary, str]:
     if bbox_format not in BBOX_FORMATS:
         raise ValueError(f"{file}: 'bbox_format' must be one of {BBOX_FORMATS}, got {bbox_format!r}")
     return Vocabulary(*names), bbox_format
+
+
+def _has_name(value: tuple[_Line, Any]) -> bool:
+    return is_class_name(value[1])
 
 
 def _sorted_names(values: Iterable[tuple[_Line, Any]], key: str, lines: list[_Line]) -> list[str]:
@@ -195,44 +230,50 @@ def _sorted_names(values: Iterable[tuple[_Line, Any]], key: str, lines: list[_Li
     return sorted(names)
 
 
-def _row(line: _Line, indices: _Indices, bbox_format: str, finder: ImageFinder) -> GraphRow:
+def _row(line: _Line, indices: _Indices, bbox_format: str, finder: ImageFinder, tolerance: Tolerance) -> GraphRow:
     where, entry = line.where, line.entry
-    path = finder.path(file_name_field(entry, where, f"the folder of the {METADATA}"), where)
+    name = file_name_field(entry, where, f"the folder of the {METADATA}")
+    path, *size = listed_image(entry, name, finder, where, tolerance)
     boxes = number_rows(field(entry["objects"], "bbox", list, f"{where}, 'objects'"), 4, float, f"{where}, 'bbox'")
-    labels = [_index(value, indices.objects, f"{where}, 'category'") for value in line.categories]
+    labels = [_index(value, indices.objects, where, "category", tolerance) for value in line.categories]
     if len(labels) != len(boxes):
         raise ValueError(f"{where}, 'objects': {len(boxes)} boxes but {len(labels)} categories")
     return GraphRow(
         where,
         path,
         _line_image_id(entry, where),
-        *size_fields(entry, path, where),
+        *size,
         corners(boxes) if bbox_format == "xywh" else boxes,
         labels,
-        _relation_rows(line, indices),
+        _relation_rows(line, indices, tolerance),
     )
 
 
-def _line_image_id(entry: dict, where: str) -> int:
+def _line_image_id(entry: dict, where: Place) -> int:
     if "image_id" not in entry:
         return integer_image_id(os.path.splitext(entry["file_name"])[0])
     return integer_image_id(image_id_field(entry, "image_id", where))
 
 
-def _relation_rows(line: _Line, indices: _Indices) -> np.ndarray:
+def _relation_rows(line: _Line, indices: _Indices, tolerance: Tolerance) -> np.ndarray:
     where = f"{line.where}, 'relations'"
-    rows = [[*ends, _index(predicate, indices.predicates, where)] for *ends, predicate in line.relations]
+    rows = [
+        [*ends, _index(predicate, indices.predicates, line.where, "relations", tolerance)]
+        for *ends, predicate in line.relations
+    ]
     return number_rows(rows, 3, int, where)
 
 
-def _index(value: Any, index_of: dict[str, int], where: str) -> int:
+def _index(value: Any, index_of: dict[str, int], place: Place, key: str, tolerance: Tolerance) -> int:
     """Index of a name; an index stays."""
     index = index_of.get(value) if isinstance(value, str) else value
-    if type(index) is not int or not 0 <= index < len(index_of):
+    if type(index) is int and 0 <= index < len(index_of):
+        return index
+    with tolerance.of("unknown_class", place):
         raise ValueError(
-            f"{where}: {value!r} is neither one of the {len(index_of)} names of the vocabulary nor its index"
+            f"{place}, '{key}': {value!r} is neither one of the {len(index_of)} names of the vocabulary nor its index"
         )
-    return index
+    return NOTED
 
 
 # Writing --------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..class_names import is_class_name
+from ..defects import Place
 
 
 _INT64 = range(-(2**63), 2**63)
@@ -37,7 +38,7 @@ def read_json(file: Path) -> Any:
     return parse_json(file.read_bytes(), str(file))
 
 
-def parse_json(text: bytes, where: str) -> Any:
+def parse_json(text: bytes, where: str | Place) -> Any:
     """Parses JSON in UTF-8; a ValueError names `where`."""
     try:
         return json.loads(text.decode("utf-8-sig"))
@@ -45,7 +46,7 @@ def parse_json(text: bytes, where: str) -> Any:
         raise ValueError(f"{where}: not valid JSON ({error})") from error
 
 
-def field(entry: Any, name: str, kind: type, where: str) -> Any:
+def field(entry: Any, name: str, kind: type, where: str | Place) -> Any:
     """`entry[name]`, which must be of the given type; a ValueError names `where`."""
     if not isinstance(entry, dict):
         raise ValueError(f"{where}: expected an object with the field '{name}', got {_shortened(entry)}")
@@ -56,13 +57,13 @@ def field(entry: Any, name: str, kind: type, where: str) -> Any:
     return value
 
 
-def image_id_field(entry: Any, name: str, where: str) -> int | str:
+def image_id_field(entry: Any, name: str, where: str | Place) -> int | str:
     """`entry[name]`, an integer or a text."""
     is_text = isinstance(entry, dict) and isinstance(entry.get(name), str)
     return field(entry, name, str if is_text else int, where)
 
 
-def file_name_field(entry: dict, where: str, folder: str) -> str:
+def file_name_field(entry: dict, where: str | Place, folder: str) -> str:
     """The field `file_name`, a relative path that does not leave its folder: annotations are downloaded and shared.
 
     Args:
@@ -80,7 +81,7 @@ def file_name_field(entry: dict, where: str, folder: str) -> str:
     return normal
 
 
-def size_fields(entry: dict, path: str, where: str) -> tuple[int, int]:
+def size_fields(entry: dict, path: str, where: str | Place) -> tuple[int, int]:
     """The fields `width` and `height`; without them the size of the image file at `path`.
 
     Raises:
@@ -96,7 +97,7 @@ def size_fields(entry: dict, path: str, where: str) -> tuple[int, int]:
     return width, height
 
 
-def number_rows(values: Any, columns: int, kind: type, where: str) -> np.ndarray:
+def number_rows(values: Any, columns: int, kind: type, where: str | Place) -> np.ndarray:
     """A list of rows of numbers as an array (n, columns) of int64 or float64.
 
     Raises:
