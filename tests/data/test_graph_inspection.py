@@ -123,6 +123,7 @@ BROKEN_LINES = {
     "missing image": (line("gone.jpg", [CUP], ["cup"]), "missing_image", "there is no image 'gone.jpg'"),
     "missing box": (line("b.jpg", [CUP], ["cup"], [[0, 1, "on"]]), "relation_to_missing_box", "boxes [0, 1], but there are 1"),
     "class": (line("b.jpg", [CUP, TABLE], ["cup", 7]), "unknown_class", "7 is neither one of the 3 names"),
+    "index without a vocabulary": (line("b.jpg", [CUP, TABLE], ["cup", 0]), "unknown_class", "0 is neither one of the 3"),
     "predicate": (line("b.jpg", [CUP, TABLE], ["cup", "table"], [[0, 1, 9]]), "unknown_class", "9 is neither one of the 1"),
     "not finite": ('{"file_name": "b.jpg", "objects": {"bbox": [[1, NaN, 3, 4]], "category": ["cup"]}, "relations": []}', "broken_box", "nan"),
     "same id": (line("a.jpg", [LAMP], ["cup"]), "duplicate_image_id", "is that of"),

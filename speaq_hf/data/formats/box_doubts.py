@@ -19,14 +19,14 @@ def box_doubts(arrays: GraphArrays, corner_remedy: str | None = None) -> list[st
         arrays: The graphs.
         corner_remedy: What to do about corners that were read as x, y, width and height; None where corners are right.
     """
-    if not len(arrays.boxes):
+    finite = np.isfinite(arrays.boxes).all(axis=1)
+    boxes, sizes = arrays.boxes[finite], arrays.sizes[arrays.box_owners[finite]]
+    if not len(boxes):
         return []
-    sizes = arrays.sizes[arrays.box_owners]
-    known = (sizes > 0).all(axis=1)
-    outside = known & (arrays.boxes[:, 2:] > sizes + _BORDER_TOLERANCE).any(axis=1)
-    if _are_shares(arrays.boxes, sizes):
+    outside = (sizes > 0).all(axis=1) & (boxes[:, 2:] > sizes + _BORDER_TOLERANCE).any(axis=1)
+    if _are_shares(boxes, sizes):
         return [
-            f"all {len(arrays.boxes)} boxes are smaller than 1 pixel; if they are shares of the image from 0 to 1, multiply "
+            f"all {len(boxes)} boxes are smaller than 1 pixel; if they are shares of the image from 0 to 1, multiply "
             "them by its width and height"
         ]
     if corner_remedy is not None and outside.sum() > _SUSPICIOUS_SHARE * len(outside):

@@ -70,10 +70,11 @@ class _Line:
 
 @dataclass(frozen=True)
 class _Indices:
-    """Index of every name."""
+    """Index of every name; numbers stand for themselves where a file orders the names."""
 
     objects: dict[str, int]
     predicates: dict[str, int]
+    are_known: bool
 
 
 def found_in(folder: Path) -> bool:
@@ -146,7 +147,8 @@ def _read(
     if not lines:
         raise ValueError(f"{', '.join(map(str, files))}: there is no image, expected one JSON object per line")
     vocabulary, bbox_format = _vocabulary(root / VOCABULARY, lines, tolerance)
-    indices = _Indices(*({name: index for index, name in enumerate(names)} for names in astuple(vocabulary)))
+    index_of = ({name: index for index, name in enumerate(names)} for names in astuple(vocabulary))
+    indices = _Indices(*index_of, are_known=(root / VOCABULARY).is_file())
     finders = {folder: ImageFinder([folder]) for folder in {line.folder for line in lines}}
     rows = defaultdict(list)
     for line in lines:
@@ -235,7 +237,7 @@ def _row(line: _Line, indices: _Indices, bbox_format: str, finder: ImageFinder, 
     name = file_name_field(entry, where, f"the folder of the {METADATA}")
     path, *size = listed_image(entry, name, finder, where, tolerance)
     boxes = number_rows(field(entry["objects"], "bbox", list, f"{where}, 'objects'"), 4, float, f"{where}, 'bbox'")
-    labels = [_index(value, indices.objects, where, "category", tolerance) for value in line.categories]
+    labels = [_index(value, indices, "objects", where, tolerance) for value in line.categories]
     if len(labels) != len(boxes):
         raise ValueError(f"{where}, 'objects': {len(boxes)} boxes but {len(labels)} categories")
     return GraphRow(
@@ -258,20 +260,22 @@ def _line_image_id(entry: dict, where: Place) -> int:
 def _relation_rows(line: _Line, indices: _Indices, tolerance: Tolerance) -> np.ndarray:
     where = f"{line.where}, 'relations'"
     rows = [
-        [*ends, _index(predicate, indices.predicates, line.where, "relations", tolerance)]
-        for *ends, predicate in line.relations
+        [*ends, _index(predicate, indices, "predicates", line.where, tolerance)] for *ends, predicate in line.relations
     ]
     return number_rows(rows, 3, int, where)
 
 
-def _index(value: Any, index_of: dict[str, int], place: Place, key: str, tolerance: Tolerance) -> int:
+def _index(value: Any, indices: _Indices, kind: str, place: Place, tolerance: Tolerance) -> int:
     """Index of a name; an index stays."""
-    index = index_of.get(value) if isinstance(value, str) else value
+    index_of: dict[str, int] = getattr(indices, kind)
+    index = index_of.get(value) if isinstance(value, str) else value if indices.are_known else None
     if type(index) is int and 0 <= index < len(index_of):
         return index
     with tolerance.of("unknown_class", place):
+        key = "category" if kind == "objects" else "relations"
         raise ValueError(
             f"{place}, '{key}': {value!r} is neither one of the {len(index_of)} names of the vocabulary nor its index"
+            + ("" if indices.are_known else f" ({VOCABULARY} would give indices)")
         )
     return NOTED
 
