@@ -73,16 +73,21 @@ def generate_data(
 
 @app.command("plot-log")
 def plot_log(
-    run: Annotated[Path, typer.Argument(help="Folder of a training run, or its log.jsonl.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of training runs, or their log.jsonl.")
+    ],
     output: Annotated[
-        Path | None, typer.Option(help="Picture to write (png, pdf, svg); default RUN/curves.png.")
+        Path | None,
+        typer.Option(
+            help="Picture to write (png, pdf, svg); default RUN/curves.png, for several runs beside the first."
+        ),
     ] = None,
 ) -> None:
-    """Draw the losses and metrics of a training run."""
+    """Draw the losses and metrics of a training run, or of several runs over each other."""
     from .training_curves import save_training_curves
 
     try:
-        typer.echo(f"Wrote {save_training_curves(run, output)}")
+        typer.echo(f"Wrote {save_training_curves(*runs, output=output)}")
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
 
