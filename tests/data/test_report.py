@@ -402,7 +402,7 @@ class TestPage:
         assert len(sources) == 5 and all(source.startswith("data:image/") for source in sources)
         assert not re.search(r"https?://(?!www\.w3\.org)|@import|url\(", page)
         picture = re.search(r"data:image/webp;base64,([^\"]+)", page).group(1)
-        assert Image.open(io.BytesIO(base64.b64decode(picture))).size[0] > 300
+        assert Image.open(io.BytesIO(base64.b64decode(picture))).size[0] > 600  # full width of the page
 
     def test_names_are_escaped(self, root):
         names = {"label_to_idx": {"<b>cat": 1, "dog": 2, "hat": 3}, "predicate_to_idx": {"<script>": 1, "on": 2}}
