@@ -259,13 +259,13 @@ def read_raw_splits(
 
     Raises:
         FileNotFoundError: There is no such file, folder or repository.
+        PermissionError, ConnectionError: As for `load_scene_graphs`.
         ValueError: There is no such format or option.
     """
     place = _checked_place(path, format, options)
-    where = os.fspath(path) if place is None else str(place)
-    with Tolerance(log).of("unreadable_file", Place(where, where)):
-        if place is None:
-            return arrow.raw_splits(arrow.load_hub(where), where, log)
+    if place is None:
+        return arrow.raw_splits(arrow.load_hub(os.fspath(path)), os.fspath(path), log)
+    with Tolerance(log).of("unreadable_file", Place(str(place), str(place))):
         return _FORMATS[format].read_raw(place, log, **options)
     return []
 
