@@ -31,6 +31,7 @@ _LAZY = {
     "load_visual_genome": "data",
     "mix_datasets": "data",
     "predicate_statistics": "data",
+    "rename_classes": "data",
     "save_scene_graphs": "data",
     "compare_scene_graphs": "visualization",
     "plot_scene_graph": "visualization",

@@ -25,7 +25,7 @@ def _speaq() -> None:
 
 @app.command("generate-data")
 def generate_data(
-    root: Annotated[Path, typer.Argument(help="Folder to write the data set to.")],
+    root: Annotated[Path, typer.Argument(help="Folder to write the data set to, empty or of a generated set.")],
     num_images: Annotated[int, typer.Option("--num-images", "-n", help="How many images.")] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
     image_size: Annotated[int, typer.Option(help="Width and height in pixels.")] = 256,
@@ -73,29 +73,45 @@ def generate_data(
 
 @app.command("plot-log")
 def plot_log(
-    run: Annotated[Path, typer.Argument(help="Folder of a training run, or its log.jsonl.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of training runs, or their log.jsonl.")
+    ],
     output: Annotated[
-        Path | None, typer.Option(help="Picture to write (png, pdf, svg); default RUN/curves.png.")
+        Path | None,
+        typer.Option(
+            help="Picture to write (png, pdf, svg); default RUN/curves.png, for several runs beside the first."
+        ),
     ] = None,
 ) -> None:
-    """Draw the losses and metrics of a training run."""
+    """Draw the losses and metrics of a training run, or of several runs over each other."""
     from .training_curves import save_training_curves
 
     try:
-        typer.echo(f"Wrote {save_training_curves(run, output)}")
+        typer.echo(f"Wrote {save_training_curves(*runs, output=output)}")
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
 
 
 @app.command("data-report")
 def data_report(
-    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder or file of a data set, or a Hub repository.")],
-    other_root: Annotated[Path | None, typer.Argument(metavar="ROOT2", help="A second set, to compare.")] = None,
+    root: Annotated[
+        str,
+        typer.Argument(
+            metavar="ROOT",
+            help="Folder or file of a data set: Visual Genome's files, COCO JSON, an image folder, arrow, Parquet; or a Hub "
+            "repository.",
+        ),
+    ],
+    other_root: Annotated[str | None, typer.Argument(metavar="ROOT2", help="A second set, to compare.")] = None,
+    format: Annotated[
+        str | None,
+        typer.Option("--format", "-f", help="Of the sets, where a folder holds several: visual_genome, coco, …"),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers and defects here.")] = None,
     html_file: Annotated[
         Path | None, typer.Option("--html", help="Write a page with charts and samples here.")
     ] = None,
-    image_folder: Annotated[str | None, typer.Option(help="Folder of the images below each root.")] = None,
+    image_folder: Annotated[str | None, typer.Option(help="Folder of the images (Visual Genome, COCO).")] = None,
     decode: Annotated[bool, typer.Option("--images/--no-images", help="Read every image file.")] = True,
     num_samples: Annotated[int, typer.Option(help="Sample pictures per set on the page.")] = 6,
     max_listed: Annotated[int, typer.Option(help="Defects of one kind to list; all are counted.")] = 20,
@@ -120,6 +136,7 @@ def data_report(
                 check_writable(file)
         report = report_data(
             *([root] if other_root is None else [root, other_root]),
+            format=format,
             images=image_folder,
             decode_images=decode,
             num_samples=num_samples if html_file is not None else 0,
@@ -149,18 +166,24 @@ def convert_data(
     keep_empty: Annotated[
         bool, typer.Option("--keep-empty", help="From Visual Genome's files, also images without relations.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the target.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a target that this command wrote and that holds nothing else.")
+    ] = False,
 ) -> None:
-    """Convert a scene graph data set, with all its splits, to another format."""
-    from .data.scene_graph_files import load_scene_graph_splits, save_scene_graphs
+    """Convert a scene graph data set, with all its splits, to another format.
+
+    The target must be a folder beside the source: not the source, not within it, and not one that contains it.
+    """
+    from .data.scene_graph_files import convert_scene_graphs
 
     options = ({"images": images} if images else {}) | ({"keep_empty": True} if keep_empty else {})
     try:
-        splits = load_scene_graph_splits(source, format=source_format, **options)
-        save_scene_graphs(splits, target, format, overwrite=overwrite)
+        converted = convert_scene_graphs(
+            source, target, format, source_format=source_format, overwrite=overwrite, **options
+        )
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    counts = ", ".join(f"{len(dataset)} {split}" for split, dataset in splits.items())
+    counts = ", ".join(f"{count} {split}" for split, count in converted.items())
     typer.echo(f"Wrote {counts} images with their graphs to {target}")
 
 

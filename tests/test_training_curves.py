@@ -40,6 +40,66 @@ def test_curves_show_what_was_logged(run):
     assert 50 <= len(loss.get_xdata()) <= 60 and loss.get_xdata()[-1] <= 3000
 
 
+def write(folder, **losses):
+    folder.mkdir()
+    lines = [{"step": step, "type": "train", "loss": 3 - step / 10} | losses for step in range(1, 11)]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def titled(figure):
+    return {axis.get_title(loc="left"): axis for axis in figure.axes}
+
+
+def legend(axis):
+    return [text.get_text() for text in axis.get_legend().get_texts()]
+
+
+def test_every_loss_of_each_source_is_drawn(tmp_path):
+    names = [
+        f"loss_{kind}_{stream}/{source}"
+        for kind in ("class", "bbox", "giou")
+        for stream in ("subject", "object")
+        for source in ("real", "synthetic")
+    ]
+    axes = titled(plot_training_log(write(tmp_path / "run", **dict.fromkeys(names, 1.0))))
+    drawn = [label for title, axis in axes.items() if "each source" in title for label in legend(axis)]
+    assert sorted(drawn) == sorted(name.removeprefix("loss_").replace("_", " ") for name in names)
+    detector = titled(plot_training_log(write(tmp_path / "detector", loss_class=1.0, loss_bbox=1.0, loss_giou=1.0)))
+    assert legend(detector["Losses of the last layer: boxes"]) == ["bbox", "giou"]
+
+
+def test_several_runs_are_drawn_over_each_other(tmp_path):
+    runs = [
+        write(tmp_path / name, loss_predicate=value, loss_class_subject=1.0)
+        for name, value in (("a", 1.0), ("b", 2.0))
+    ]
+    axes = titled(plot_training_log(*runs))
+    assert legend(axes["Loss, all layers together"]) == ["a", "b"]
+    lines = axes["Losses of the last layer: classes and predicate"].lines
+    looks = {line.get_label(): (line.get_color(), line.get_linestyle()) for line in lines}
+    assert set(looks) == {"predicate, a", "class subject, a", "predicate, b", "class subject, b"}
+    assert len(set(looks.values())) == 4 and looks["predicate, a"][0] == looks["predicate, b"][0]
+    result = CliRunner().invoke(app, ["plot-log", *map(str, runs)])
+    assert result.exit_code == 0 and (tmp_path / "curves.png").exists()
+    with pytest.raises(ValueError, match="at least one run"):
+        plot_training_log()
+    assert legend(titled(plot_training_log(runs[0], runs[0]))["Loss, all layers together"]) == ["a (1)", "a (2)"]
+
+
+@pytest.mark.parametrize("high", [2.1, 5.0, 40.0, 1e5])
+def test_a_logarithmic_axis_has_several_numbers(tmp_path, high):
+    folder = write(tmp_path / "run")
+    (folder / "log.jsonl").write_text(
+        "".join(json.dumps({"step": i, "type": "train", "loss": v}) + "\n" for i, v in ((1, high), (2, 1.0)))
+    )
+    figure = plot_training_log(folder)
+    figure.draw_without_rendering()
+    (axis,) = figure.axes
+    low, top = axis.get_ylim()
+    assert len([tick for tick in axis.get_yticks() if low <= tick <= top]) >= 3
+
+
 def test_command(run, tmp_path):
     result = CliRunner().invoke(app, ["plot-log", str(run)])
     assert result.exit_code == 0 and str(run / "curves.png") in result.output.replace("\n", "")

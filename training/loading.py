@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 
-# What reading a damaged or foreign configuration or weight file ends in.
-_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, SafetensorError, StrictDataclassError)
+# What reading a damaged or foreign configuration or weight file ends in, or one of a library that is not installed.
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, ImportError, SafetensorError, StrictDataclassError)
 _PROBLEMS = {
     "missing_keys": "weights are missing",
     "unexpected_keys": "weights belong to no part of it",

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from speaq_hf import SpeaQForSceneGraphGeneration
+from speaq_hf.data import predicate_names
 from speaq_hf.metrics import SceneGraphRecall
 
 from .arguments import RunArguments
@@ -24,13 +25,18 @@ class SceneGraphTask:
         data: Its vocabularies and statistics go into the model's configuration.
 
     Raises:
-        ValueError: The section `model` is wrong.
+        ValueError: The section `model` is wrong, or the data has no predicates.
     """
 
     main_loss = "loss_predicate"
 
     def __init__(self, arguments: RunArguments, data: TrainingData) -> None:
         self.arguments, self.data = arguments, data
+        if not predicate_names(data.train):
+            raise ValueError(
+                f"data.root: there are no relations in {arguments.data.root}: expected rel_annotations or relations in its "
+                "COCO files; boxes alone train a detector (pretrain_detector.py)."
+            )
         self.config = build_config(arguments.model, data.config_fields())
         self.processor = build_processor(arguments.data, self.config)
 

@@ -30,6 +30,7 @@ _MODULE_OF = {
     "zero_shot_triplets": "statistics",
     "SceneComplexity": "scenes",
     "TripletDistribution": "triplet_distribution",
+    "rename_classes": "vocabulary",
     "load_synthetic_genome": "visual_genome",
     "load_visual_genome": "visual_genome",
     "object_names": "visual_genome",

@@ -98,7 +98,7 @@ def generate_synthetic_genome(
     without it holds an unfinished set, which the next call with the same file names replaces.
 
     Args:
-        root: Folder of the set; made if missing. Other files in it stay.
+        root: Folder of the set; made if missing. It may hold generated sets, one per domain, and nothing else.
         num_images: How many images, 1 to 10,000,000.
         seed: Any integer >= 0.
         image_size: Pixels of a square picture, or (height, width); each in 32..1024.
@@ -121,7 +121,7 @@ def generate_synthetic_genome(
 
     Raises:
         ValueError: If an argument is out of range.
-        FileExistsError: If files of these names exist and may not be replaced.
+        FileExistsError: If files of these names exist and may not be replaced, or the folder holds other files.
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     _check_arguments(num_images, seed, (height, width), split_shares, domain, num_workers)
@@ -186,6 +186,24 @@ def _is_ours(root: Path, files: GenomeFiles) -> bool:
     return isinstance(content, dict) and content.get("generator", {}).get("name") == GENERATOR_NAME
 
 
+def _foreign_files(root: Path, files: GenomeFiles) -> list[str]:
+    """What a folder holds beside this set and finished sets of ours."""
+    if not root.is_dir():
+        return []
+    sets = [files, *(domain.files for domain in DOMAINS.values() if _is_ours(root, domain.files))]
+    own = {".DS_Store"} | {
+        Path(name).parts[0] for names in sets for name in (*asdict(names).values(), _marker(root, names).name)
+    }
+    names = [name for name in sorted(os.listdir(root)) if name.removesuffix(".tmp") not in own]
+    pictures = [path for names in sets for path in (root / names.images).glob("*")]
+    return names + sorted(f"{path.parent.name}/{path.name}" for path in pictures if not _is_image_name(path.name))
+
+
+def _is_image_name(name: str) -> bool:
+    stem, suffix = os.path.splitext(name)
+    return stem.isdecimal() and suffix == ".jpg"
+
+
 def _prepare_folder(root: Path, files: GenomeFiles, overwrite: bool) -> None:
     """Makes the folder ready for a new set; removes an older one of ours if that is allowed."""
     image_folder = root / files.images
@@ -199,6 +217,12 @@ def _prepare_folder(root: Path, files: GenomeFiles, overwrite: bool) -> None:
         )
     if occupied and not overwrite and not _marker(root, files).exists():
         raise FileExistsError(f"{root} already holds a generated set; pass overwrite=True to replace it.")
+    foreign = _foreign_files(root, files)
+    if foreign:
+        raise FileExistsError(
+            f"{root} holds {', '.join(foreign[:3])}{' …' if len(foreign) > 3 else ''}, which this generator did not write; "
+            "choose an empty or new folder."
+        )
     image_folder.mkdir(parents=True, exist_ok=True)
     _marker(root, files).touch()
     for path in single:

@@ -25,6 +25,7 @@ from .raw_genome import (
     read_raw_image_list,
     read_raw_vocabulary,
 )
+from .repeated_rows import repeated_rows
 from .scene_graph_table import SceneGraphTable
 
 
@@ -64,7 +65,7 @@ def inspect_genome(
     box_scale: int = 1024,
     decode_images: bool = True,
     num_threads: int | None = None,
-    max_listed: int = 20,
+    log: DefectLog | None = None,
     progress: bool = False,
 ) -> GenomeInspection:
     """Reads a set in Visual Genome's files and notes every defect.
@@ -75,7 +76,7 @@ def inspect_genome(
         box_scale: Length of the long image side in the frame of the stored boxes, see `load_visual_genome`.
         decode_images: Read every image file; otherwise only look whether it exists.
         num_threads: Threads that decode; default some more than cores.
-        max_listed: How many defects of one kind are worded; all are counted.
+        log: Takes the defects; default a new one.
         progress: Show a progress bar while decoding.
 
     Returns:
@@ -86,7 +87,7 @@ def inspect_genome(
     """
     root = Path(root)
     files = files or find_genome_files(root)
-    log = DefectLog(max_listed)
+    log = DefectLog() if log is None else log
     vocabulary = read_raw_vocabulary(root / files.categories, log)
     arrays = read_raw_arrays(root / files.annotations, f"boxes_{box_scale}", log)
     num_images = next((len(arrays[name]) for name in IMAGE_ARRAYS if name in arrays), None)
@@ -243,7 +244,7 @@ class _AnnotationInspection:
         self, kind: str, field: str, rows: np.ndarray, columns: Sequence[np.ndarray], owner: np.ndarray
     ) -> None:
         """Notes those of `rows` that equal an earlier one in all columns, each as long as the array."""
-        repeated, original = _repeated_rows([column[rows] for column in columns])
+        repeated, original = repeated_rows([column[rows] for column in columns])
         original_of = dict(zip(rows[repeated].tolist(), rows[original].tolist(), strict=True))
         self.log.add_rows(
             kind,
@@ -309,28 +310,6 @@ def _corners(boxes_cxcywh: np.ndarray) -> np.ndarray:
     doubled = 2 * boxes_cxcywh[:, :2] - boxes_cxcywh[:, 2:]
     top_left = (doubled + (doubled < 0)) >> 1
     return np.concatenate([top_left, top_left + boxes_cxcywh[:, 2:]], axis=1)
-
-
-def _repeated_rows(columns: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of equally long columns that equal an earlier row, ascending, and the first row that each of them equals."""
-    rows = _possibly_repeated(columns)
-    order = rows[np.lexsort([column[rows] for column in columns])]  # stable: equal rows stay in their order
-    new = np.ones(len(order), bool)
-    new[1:] = np.any([column[order[1:]] != column[order[:-1]] for column in columns], axis=0)
-    first = order[new][np.cumsum(new) - 1]
-    repeated, original = order[~new], first[~new]
-    ascending = np.argsort(repeated)
-    return repeated[ascending], original[ascending]
-
-
-def _possibly_repeated(columns: Sequence[np.ndarray]) -> np.ndarray:
-    """All rows that have a twin, and rarely another: sorting one hash is much faster than sorting by all columns."""
-    key = np.zeros(len(columns[0]), np.uint64)
-    for column in columns:
-        key = (key + column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
-        key ^= key >> np.uint64(29)
-    ordered = np.sort(key)
-    return np.flatnonzero(np.isin(key, ordered[1:][ordered[1:] == ordered[:-1]]))
 
 
 def _in_image_order(owner: np.ndarray, kept: np.ndarray) -> np.ndarray:

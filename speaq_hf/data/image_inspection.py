@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from tqdm.auto import tqdm
 
-from .defects import DefectLog
+from .defects import DefectLog, Place
 from .visual_genome import CORRUPTED_IMAGE_IDS
 
 
@@ -47,6 +48,19 @@ class ImageList:
     def select(self, mask: np.ndarray) -> ImageList:
         """The images whose mask (n,) is true."""
         return ImageList(self.file, self.rows[mask], self.ids[mask], self.sizes[mask])
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image file, wherever its bytes are.
+
+    Args:
+        name: Of the file, for messages; different for different files.
+        read: Gives its content.
+    """
+
+    name: str
+    read: Callable[[], bytes]
 
 
 @dataclass(frozen=True)
@@ -113,40 +127,75 @@ def _inspect_contents(
     paths: list[Path | None], images: ImageList, log: DefectLog, num_threads: int | None, progress: bool
 ) -> None:
     """Decodes the files; those that cannot be decoded become None in `paths`."""
-    found = [i for i, path in enumerate(paths) if path is not None]
-    first_with: dict[bytes, Path] = {}
-    for i, probe in zip(found, _probe_all([paths[i] for i in found], num_threads, progress), strict=True):
-        path, row = paths[i], int(images.rows[i])
+    files = [None if path is None else ImageFile(str(path), path.read_bytes) for path in paths]
+    places = [Place("", str(images.file), None, row) for row in images.rows.tolist()]
+    sound = inspect_contents(files, images.sizes, places.__getitem__, log, num_threads=num_threads, progress=progress)
+    for i in np.flatnonzero(~sound).tolist():
+        paths[i] = None
+
+
+def inspect_contents(
+    files: Sequence[ImageFile | None],
+    sizes: np.ndarray,
+    place: Callable[[int], Place],
+    log: DefectLog,
+    *,
+    num_threads: int | None = None,
+    progress: bool = False,
+) -> np.ndarray:
+    """Decodes image files and notes those that are unreadable, of another size than they should be, or copies.
+
+    Args:
+        files: The files (n,), None where there is none.
+        sizes: Width and height that they should have (n, 2), 0 where unknown.
+        place: Where a file is named.
+        log: Takes the defects.
+        num_threads: Threads that decode; default some more than cores.
+        progress: Show a progress bar.
+
+    Returns:
+        Which files (n,) can be decoded.
+
+    Raises:
+        ValueError: `num_threads` is less than 1.
+    """
+    if num_threads is not None and num_threads < 1:
+        raise ValueError(f"num_threads must be at least 1 or None, got {num_threads}")
+    sound = np.zeros(len(files), bool)
+    found = [i for i, file in enumerate(files) if file is not None]
+    first_with: dict[bytes, int] = {}
+    for i, probe in zip(found, _probe_all([files[i] for i in found], num_threads, progress), strict=True):
+        sound[i] = probe.size is not None
         if probe.size is None:
-            log.add("unreadable_image", images.file, f"{path} does not decode ({probe.error})", row=row)
-            paths[i] = None
+            log.add_at("unreadable_image", place(i), f"{files[i].name} does not decode ({probe.error})")
             continue
-        expected = tuple(images.sizes[i].tolist())
-        if probe.size != expected:
-            message = f"{path} is {_times(probe.size)}, the list says {_times(expected)}"
-            log.add("size_mismatch", images.file, message, row=row)
-        original = first_with.setdefault(probe.digest, path)
-        if original != path:
-            log.add("duplicate_image", images.file, f"{path} has the content of {original}", row=row)
+        expected = tuple(sizes[i].tolist())
+        if probe.size != expected and all(expected):
+            message = f"{files[i].name} is {_times(probe.size)}, the list says {_times(expected)}"
+            log.add_at("size_mismatch", place(i), message)
+        original = first_with.setdefault(probe.digest, i)
+        if original != i and files[original].name != files[i].name:
+            log.add_at("duplicate_image", place(i), f"{files[i].name} has the content of {files[original].name}")
+    return sound
 
 
 def _times(size: Sequence[int]) -> str:
     return f"{size[0]} x {size[1]}"
 
 
-def _probe_all(paths: list[Path], num_threads: int | None, progress: bool) -> list[_Probe]:
+def _probe_all(files: list[ImageFile], num_threads: int | None, progress: bool) -> list[_Probe]:
     with ThreadPoolExecutor(num_threads) as pool:
-        probes = pool.map(_probe, paths)
-        return list(tqdm(probes, total=len(paths), desc="Decoding images", unit="image", disable=not progress))
+        probes = pool.map(_probe, files)
+        return list(tqdm(probes, total=len(files), desc="Decoding images", unit="image", disable=not progress))
 
 
-def _probe(path: Path) -> _Probe:
+def _probe(file: ImageFile) -> _Probe:
     try:
-        digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
-        with Image.open(path) as image:
+        content = file.read()
+        with Image.open(io.BytesIO(content)) as image:
             image.load()
             turned = image.getexif().get(ExifTags.Base.Orientation) is not None  # datasets turns these on access
             size = ImageOps.exif_transpose(image).size if turned else image.size
     except Exception as error:  # decoders raise whatever they stumble over
         return _Probe(error=f"{type(error).__name__}: {error}")
-    return _Probe(size, digest)
+    return _Probe(size, hashlib.blake2b(content, digest_size=16).digest())

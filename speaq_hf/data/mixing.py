@@ -47,13 +47,19 @@ def mix_datasets(
         The joined dataset, with the columns that all sources have.
 
     Raises:
-        TypeError: A source is no dataset, a name no text, or a ratio or weight no number.
+        TypeError: `sources`, `ratios` or `loss_weights` is no mapping, a source is no dataset, a name no text, or a ratio
+            or weight no number.
         ValueError: A source is empty or has classes that the first lacks, ratios do not sum to 1, a weight is negative or
             not finite, only some sources are streams or have a transform, a transform is for some columns only or a
                 mixture's, or streams are mixed in mode "batch".
     """
     if mode not in ("batch", "interleave"):
         raise ValueError(f"mode must be 'batch' or 'interleave', got {mode!r}")
+    if not isinstance(sources, Mapping):
+        raise TypeError(
+            'sources must be a mapping of names to datasets, {"real": dataset, "synthetic": other}, got '
+            f"{type(sources).__name__}"
+        )
     _check_types(sources)
     names = list(sources)
     loss_weights = dict.fromkeys(names, 1.0) if loss_weights is None else loss_weights
@@ -86,6 +92,10 @@ def _check_types(sources: Mapping[str, Dataset | IterableDataset]) -> None:
 
 
 def _check_loss_weights(loss_weights: Mapping[str, float], names: list[str]) -> None:
+    if not isinstance(loss_weights, Mapping):
+        raise TypeError(
+            f'loss_weights must be a mapping such as {{"real": 1.0, "synthetic": 0.5}}, got {loss_weights!r}'
+        )
     if set(loss_weights) != set(names):
         raise ValueError(f"loss_weights must name the sources {names}, got {sorted(loss_weights)}")
     check_numbers(loss_weights, "loss weights")

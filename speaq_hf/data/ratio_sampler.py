@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from numbers import Integral, Real
 from typing import Literal
@@ -40,7 +40,8 @@ class RatioBatchSampler(Sampler[list[int]]):
             so many batches.
 
     Raises:
-        TypeError: `batch_size` is no integer, or a ratio no number.
+        TypeError: `sources` are no names, for example the rows of the dataset, `batch_size` is no integer, or a ratio no
+            number.
         ValueError: Ratios do not sum to 1 or do not name the sources, the batch is too small for some source, or
             `epoch_length` is none of the above.
     """
@@ -53,7 +54,7 @@ class RatioBatchSampler(Sampler[list[int]]):
         seed: int = 0,
         epoch_length: Literal["longest", "shortest"] | int = "longest",
     ) -> None:
-        names, source_of_row = np.unique(np.asarray(list(sources), dtype=str), return_inverse=True)
+        names, source_of_row = np.unique(np.asarray(_names(sources), dtype=str), return_inverse=True)
         exact = exact_ratios(ratios, names.tolist())
         _check_batch_size(batch_size, exact)
         self.batch_size = batch_size = int(batch_size)  # of NumPy's integers no fraction can be made
@@ -121,9 +122,11 @@ def exact_ratios(ratios: Mapping[str, float], names: list[str]) -> dict[str, Fra
         names: The sources.
 
     Raises:
-        TypeError: A ratio is no number.
+        TypeError: `ratios` is no mapping, or a ratio no number.
         ValueError: Other sources are named, a ratio is below one in a million, or they do not sum to 1.
     """
+    if not isinstance(ratios, Mapping):
+        raise TypeError(f'ratios must be a mapping such as {{"real": 0.7, "synthetic": 0.3}}, got {ratios!r}')
     if set(ratios) != set(names):
         raise ValueError(f"ratios must name the sources {sorted(names)}, got {sorted(ratios)}")
     check_numbers(ratios, "ratios")
@@ -144,6 +147,19 @@ def check_numbers(values: Mapping[str, float], what: str) -> None:
     bad = {name: value for name, value in values.items() if not isinstance(value, Real)}
     if bad:
         raise TypeError(f"{what} must be numbers, got {bad}")
+
+
+def _names(sources: Iterable[str]) -> list[str]:
+    """The sources as a list; rows are refused at the first, before all their images are read."""
+    names = []
+    for name in sources:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"sources must hold the source name of each row, got a {type(name).__name__}; pass the column of a mixed "
+                'dataset: RatioBatchSampler(mixed["source"], …)'
+            )
+        names.append(name)
+    return names
 
 
 def _num_batches(epoch_length: Literal["longest", "shortest"] | int, passes: Sequence[int]) -> int:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,14 @@ from PIL import Image, ImageOps
 
 from ..scene_graph import SceneGraph
 from .defects import DefectLog
+from .formats.arrow import raw_splits
+from .formats.genome import FILES as GENOME_FILES
+from .formats.raw_split import RawSplit
 from .genome_inspection import inspect_genome
-from .raw_genome import GenomeFiles, find_genome_files
-from .scene_graph_files import load_scene_graph_splits, recognise_format
-from .scene_graph_table import SceneGraphTable
+from .graph_inspection import SetInspection, inspect_splits
+from .image_inspection import ImageFile
+from .raw_genome import find_genome_files
+from .scene_graph_files import read_raw_splits, recognise_format
 from .set_comparison import ClassComparison, compare_classes
 from .set_summary import SetSummary, summarize_set
 
@@ -42,27 +47,23 @@ class ReportedSet:
 
     Args:
         name: How the report calls it.
-        defects: What is wrong with its files; None: not looked for (only files are inspected, not datasets in memory).
+        defects: What is wrong with it.
         summary: Its numbers, defective rows left out; None if its annotations cannot be made sense of.
         samples: A few of its pictures.
     """
 
     name: str
-    defects: DefectLog | None
+    defects: DefectLog
     summary: SetSummary | None
     samples: list[SampleGraph]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the samples, ready for JSON."""
-        defects = (
-            None
-            if self.defects is None
-            else {
-                "errors": self.defects.num_errors,
-                "warnings": self.defects.num_warnings,
-                "kinds": [kind | {"listed": [asdict(d) for d in kind["listed"]]} for kind in self.defects.by_kind()],
-            }
-        )
+        defects = {
+            "errors": self.defects.num_errors,
+            "warnings": self.defects.num_warnings,
+            "kinds": [kind | {"listed": [asdict(d) for d in kind["listed"]]} for kind in self.defects.by_kind()],
+        }
         return {
             "name": self.name,
             "defects": defects,
@@ -87,7 +88,7 @@ class DataReport:
     @property
     def num_errors(self) -> int:
         """Number of defects of all sets that are errors."""
-        return sum(reported.defects.num_errors for reported in self.sets if reported.defects is not None)
+        return sum(reported.defects.num_errors for reported in self.sets)
 
     def to_dict(self) -> dict[str, Any]:
         """The report without its pictures, ready for JSON."""
@@ -99,6 +100,7 @@ class DataReport:
 
 def report_data(
     *sources: Source,
+    format: str | None = None,
     images: str | None = None,
     decode_images: bool = True,
     num_samples: int = 6,
@@ -111,7 +113,7 @@ def report_data(
     Args:
         sources: One or two sets: a folder with Visual Genome's files (under their own or the synthetic names), anything
             else that `load_scene_graphs` reads, a scene graph dataset, or a mapping of split names to such datasets.
-            Defects are looked for in Visual Genome's files; the readers of other formats refuse them.
+        format: Of the folders, as `load_scene_graphs` takes it; None: recognised, Visual Genome's files before others.
         images: Folder of the image files below a folder; default as the readers take it.
         decode_images: Read every image file to find unreadable ones, wrong sizes and duplicates.
         num_samples: Pictures per set.
@@ -125,23 +127,22 @@ def report_data(
     Raises:
         ValueError: There are not one or two sources, or a number is out of range.
         FileNotFoundError: A folder holds none of the files that make up a set.
-        ValueError: A set in another format has a defect.
+        ValueError: The format of a folder cannot be recognised, or has no option `images`.
     """
     if len(sources) not in (1, 2):
         raise ValueError(f"expected one or two data sets, got {len(sources)}")
     if num_samples < 0:
         raise ValueError(f"num_samples must be at least 0, got {num_samples}")
-    options = {"decode_images": decode_images, "max_listed": max_listed, "num_threads": num_threads}
-    opened = [_open(source) for source in sources]
+    options = {"decode_images": decode_images, "num_threads": num_threads, "progress": progress}
+    formats = [_format(source, format) for source in sources]
     sets = []
-    for name, source, content in zip(_names(sources), sources, opened, strict=True):
-        if isinstance(content, GenomeFiles):
-            files = content if images is None else replace(content, images=images)
-            found = inspect_genome(source, files, progress=progress, **options)
-            sets.append(_reported_set(name, found.table, found.defects, _file_opener(found.image_paths), num_samples))
+    for name, source, found in zip(_names(sources), sources, formats, strict=True):
+        log = DefectLog(max_listed)
+        if found in GENOME_FILES:
+            inspected = _inspect_genome(source, found, images, log, options)
         else:
-            table = SceneGraphTable.from_datasets(content)
-            sets.append(_reported_set(name, table, None, _row_opener(content), num_samples))
+            inspected = inspect_splits(_raw_splits(name, source, found, images, log), log, **options)
+        sets.append(_reported_set(name, inspected, log, num_samples))
     summaries = [reported.summary for reported in sets]
     if len(sets) < 2 or None in summaries:
         return DataReport(sets, None, None)
@@ -153,20 +154,40 @@ def report_data(
     )
 
 
-def _open(source: Source) -> GenomeFiles | Mapping[str, Dataset]:
-    """The names of Visual Genome's files in a folder, to be inspected one by one; or the splits of any other set."""
-    if isinstance(source, Mapping):
-        return source
-    if isinstance(source, Dataset):
-        return {str(source.split or "all"): source}
+def _format(source: Source, format: str | None) -> str | None:
+    """The format of a folder, file or repository; None for datasets."""
+    if isinstance(source, (Dataset, Mapping)):
+        return None
+    if format is not None:
+        return format
     try:
-        return find_genome_files(source)
+        names = find_genome_files(source)  # also where files are missing, which is to be reported
+        return next(name for name, files in GENOME_FILES.items() if files == names)
     except FileNotFoundError as error:
         try:
-            format = recognise_format(str(source))
-        except (FileNotFoundError, ValueError):
-            raise error from None
-        return load_scene_graph_splits(source, format=format)
+            return recognise_format(str(source))
+        except (FileNotFoundError, ValueError) as reason:
+            if Path(source).is_dir() and "several formats" not in str(reason):
+                raise error from None
+            raise
+
+
+def _inspect_genome(
+    source: str | os.PathLike, format: str, images: str | None, log: DefectLog, options: Mapping[str, Any]
+) -> SetInspection:
+    files = GENOME_FILES[format] if images is None else replace(GENOME_FILES[format], images=images)
+    found = inspect_genome(source, files, log=log, **options)
+    image_files = [None if path is None else ImageFile(str(path), path.read_bytes) for path in found.image_paths]
+    ids = [] if found.table is None else found.table.image_ids.tolist()
+    return SetInspection(found.table, image_files, [f"{image_id}.jpg" for image_id in ids])
+
+
+def _raw_splits(name: str, source: Source, format: str | None, images: str | None, log: DefectLog) -> list[RawSplit]:
+    if isinstance(source, Dataset):
+        source = {str(source.split or "all"): source}
+    if isinstance(source, Mapping):
+        return raw_splits(source, name, log)
+    return read_raw_splits(source, format, log, {} if images is None else {"images": images})
 
 
 def report_json(report: DataReport) -> str:
@@ -182,32 +203,25 @@ def _names(sources: tuple[Source, ...]) -> list[str]:
     return names if len(set(names)) == len(names) else [f"{name} ({i})" for i, name in enumerate(names, start=1)]
 
 
-def _reported_set(
-    name: str,
-    table: SceneGraphTable | None,
-    defects: DefectLog | None,
-    open_image: Callable[[int], Image.Image | None],
-    num_samples: int,
-) -> ReportedSet:
-    if table is None:
-        return ReportedSet(name, defects, None, [])
-    return ReportedSet(name, defects, summarize_set(table), _draw_samples(table, open_image, num_samples))
+def _reported_set(name: str, found: SetInspection, log: DefectLog, num_samples: int) -> ReportedSet:
+    if found.table is None:
+        return ReportedSet(name, log, None, [])
+    return ReportedSet(name, log, summarize_set(found.table), _draw_samples(found, num_samples))
 
 
-def _draw_samples(
-    table: SceneGraphTable, open_image: Callable[[int], Image.Image | None], num_samples: int
-) -> list[SampleGraph]:
+def _draw_samples(found: SetInspection, num_samples: int) -> list[SampleGraph]:
     """Images with relations at even distances, each if need be replaced by the next that can be opened."""
-    candidates = np.flatnonzero(table.relations_per_image).tolist()
+    candidates = np.flatnonzero(found.table.relations_per_image).tolist()
     samples = []
     for part in np.array_split(candidates, num_samples) if num_samples else []:
-        opened = ((image, open_image(image)) for image in part.tolist()[:10])
-        sample = next((_sample(table, position, picture) for position, picture in opened if picture is not None), None)
+        opened = ((image, _opened(found.image_files[image])) for image in part.tolist()[:10])
+        sample = next((_sample(found, position, picture) for position, picture in opened if picture is not None), None)
         samples += [sample] if sample is not None else []
     return samples
 
 
-def _sample(table: SceneGraphTable, position: int, picture: Image.Image) -> SampleGraph:
+def _sample(found: SetInspection, position: int, picture: Image.Image) -> SampleGraph:
+    table = found.table
     boxes, labels, relations = table.graph(position)
     graph = SceneGraph.from_annotation(
         boxes.copy(),
@@ -218,31 +232,14 @@ def _sample(table: SceneGraphTable, position: int, picture: Image.Image) -> Samp
         dict(enumerate(table.predicate_names)),
     )
     split = table.split_names[table.image_split[position]]
-    return SampleGraph(f"image {table.image_ids[position]} ({split})", picture, graph)
+    return SampleGraph(f"{found.image_names[position]} ({split})", picture, graph)
 
 
-def _file_opener(paths: list[Path | None]) -> Callable[[int], Image.Image | None]:
-    def open_image(position: int) -> Image.Image | None:
-        if paths[position] is None:
-            return None
-        try:
-            with Image.open(paths[position]) as image:
-                return ImageOps.exif_transpose(image).convert("RGB")
-        except Exception:  # decoders raise whatever they stumble over; without decoding, no file was tried before
-            return None
-
-    return open_image
-
-
-def _row_opener(splits: Mapping[str, Dataset]) -> Callable[[int], Image.Image | None]:
-    first_rows = np.cumsum([0, *(len(split) for split in splits.values())])
-    parts = list(splits.values())
-
-    def open_image(position: int) -> Image.Image | None:
-        part = int(np.searchsorted(first_rows, position, side="right")) - 1
-        if "image" not in parts[part].column_names:
-            return None
-        row = parts[part].select_columns(["image"]).with_format(None)[position - int(first_rows[part])]
-        return None if row["image"] is None else row["image"].convert("RGB")
-
-    return open_image
+def _opened(file: ImageFile | None) -> Image.Image | None:
+    if file is None:
+        return None
+    try:
+        with Image.open(io.BytesIO(file.read())) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except Exception:  # decoders raise whatever they stumble over; without decoding, no file was tried before
+        return None

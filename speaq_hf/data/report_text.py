@@ -31,9 +31,8 @@ def _set_lines(reported: ReportedSet) -> Iterator[str]:
         yield "The annotations cannot be counted, see the errors."
     else:
         yield from _summary_lines(reported.summary)
-    if reported.defects is not None:
-        yield ""
-        yield from _defect_lines(reported.defects)
+    yield ""
+    yield from _defect_lines(reported.defects)
 
 
 def _summary_lines(summary: SetSummary) -> Iterator[str]:

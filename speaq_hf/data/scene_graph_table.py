@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from datasets import Dataset
 
-from .visual_genome import object_names, predicate_names
+from .formats.graph_arrays import GraphArrays, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -62,60 +59,29 @@ class SceneGraphTable:
         return self.boxes_xyxy[first:end], self.labels[first:end], relations
 
     @classmethod
-    def from_datasets(cls, splits: Mapping[str, Dataset]) -> SceneGraphTable:
+    def from_arrays(cls, splits: Mapping[str, GraphArrays], vocabulary: Vocabulary) -> SceneGraphTable:
         """Joins the splits of a set.
 
         Args:
-            splits: At least one scene graph dataset (features of `scene_graph_features`) by split name.
+            splits: At least one, checked.
+            vocabulary: Names of their classes.
 
         Returns:
             The table; images in the order of the splits and their rows.
-
-        Raises:
-            ValueError: There is no split, or the splits differ in their vocabularies.
         """
-        if not splits:
-            raise ValueError("expected at least one split, got none")
-        objects, predicates = _common_names(splits)
-        columns = ["image_id", "width", "height", "objects", "relations"]
-        table = pa.concat_tables(
-            split.select_columns(columns).with_format("arrow")[:] for split in splits.values()
-        ).combine_chunks()
-        categories, boxes = (pc.struct_field(table["objects"], name) for name in ("category", "bbox"))
-        box_image = _owners(categories)
-        relation_image = _owners(table["relations"])
-        relations = _flat(table["relations"], 2).astype(np.int64).reshape(-1, 3)
-        first_box = np.searchsorted(box_image, np.arange(len(table)))[relation_image]
+        parts = list(splits.values())
+        joined = GraphArrays.joined(parts)
+        first_box = (np.cumsum(joined.box_counts) - joined.box_counts)[joined.relation_owners]
         return cls(
-            object_names=objects,
-            predicate_names=predicates,
+            object_names=vocabulary.objects,
+            predicate_names=vocabulary.predicates,
             split_names=list(splits),
-            image_split=np.repeat(np.arange(len(splits)), [len(split) for split in splits.values()]),
-            image_ids=np.asarray(table["image_id"]),
-            image_sizes=np.column_stack([np.asarray(table["width"]), np.asarray(table["height"])]),
-            boxes_xyxy=_flat(boxes, 2).reshape(-1, 4),
-            labels=_flat(categories, 1).astype(np.int64),
-            box_image=box_image,
-            relations=relations + np.stack([first_box, first_box, np.zeros_like(first_box)], axis=1),
-            relation_image=relation_image,
+            image_split=np.repeat(np.arange(len(parts)), [len(part.image_ids) for part in parts]),
+            image_ids=joined.image_ids,
+            image_sizes=joined.sizes,
+            boxes_xyxy=joined.boxes,
+            labels=joined.labels,
+            box_image=joined.box_owners,
+            relations=joined.relations + np.stack([first_box, first_box, np.zeros_like(first_box)], axis=1),
+            relation_image=joined.relation_owners,
         )
-
-
-def _common_names(splits: Mapping[str, Dataset]) -> tuple[list[str], list[str]]:
-    names = {split: (object_names(dataset), predicate_names(dataset)) for split, dataset in splits.items()}
-    first, vocabulary = next(iter(names.items()))
-    differing = [split for split, other in names.items() if other != vocabulary]
-    if differing:
-        raise ValueError(f"the splits of a set must share their vocabularies, {differing} differ from '{first}'")
-    return vocabulary
-
-
-def _owners(lists: pa.ChunkedArray) -> np.ndarray:
-    """Position of the list that each of the flattened values belongs to."""
-    return np.repeat(np.arange(len(lists)), np.asarray(pc.list_value_length(lists)))
-
-
-def _flat(lists: pa.ChunkedArray, depth: int) -> np.ndarray:
-    for _ in range(depth):
-        lists = pc.list_flatten(lists)
-    return np.asarray(lists)

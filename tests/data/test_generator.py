@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -216,10 +217,29 @@ def test_foreign_files_are_never_replaced(tmp_path, name):
     assert foreign.read_text() == "[]"
 
 
-def test_other_files_of_the_folder_stay(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
+@pytest.mark.parametrize("name", ["metadata.jsonl", "photos/desk.jpg"])
+def test_a_folder_with_other_files_is_refused(tmp_path, name):
+    foreign = tmp_path / name
+    foreign.parent.mkdir(exist_ok=True)
+    foreign.write_text("mine")
+    with pytest.raises(FileExistsError, match=rf"holds {Path(name).parts[0]}, which this generator did not write"):
+        generate_synthetic_genome(tmp_path, 2, image_size=64, num_workers=1, overwrite=True)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [foreign]
+
+
+def test_pictures_of_others_among_the_generated_are_kept(tmp_path):
     generate_synthetic_genome(tmp_path, 2, image_size=64, num_workers=1)
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+    (tmp_path / "synthetic_images/desk.jpg").write_text("mine")
+    with pytest.raises(FileExistsError, match="holds synthetic_images/desk.jpg"):
+        generate_synthetic_genome(tmp_path, 2, image_size=64, num_workers=1, overwrite=True)
+    assert (tmp_path / "synthetic_images/desk.jpg").read_text() == "mine"
+
+
+def test_sets_of_both_domains_share_a_folder(tmp_path):
+    for _ in range(2):
+        for domain in ("synthetic", "real"):
+            generate_synthetic_genome(tmp_path, 2, image_size=64, num_workers=1, domain=domain, overwrite=True)
+    assert len(list(tmp_path.iterdir())) == 8
 
 
 def test_a_file_as_root_is_refused(tmp_path):

@@ -4,7 +4,14 @@ import pytest
 from datasets import DatasetDict, Features, Image, List, Value
 from torch.utils.data import DataLoader
 
-from speaq_hf.data import RatioBatchSampler, mix_datasets, object_names, predicate_names, scene_graph_features
+from speaq_hf.data import (
+    RatioBatchSampler,
+    mix_datasets,
+    object_names,
+    predicate_names,
+    rename_classes,
+    scene_graph_features,
+)
 from tests.data.factories import OBJECTS, PREDICATES, dataset, row
 
 
@@ -215,6 +222,25 @@ def test_loss_weight_zero_is_allowed():
     assert mixed["loss_weight"][:] == [0.0, 1.0]
 
 
+def test_arguments_that_name_no_source():
+    sources = {"real": small(1), "synthetic": small(1)}
+    with pytest.raises(TypeError, match='sources must be a mapping of names to datasets, {"real": dataset.*got list'):
+        mix_datasets(list(sources.values()), REAL_SYNTHETIC)
+    with pytest.raises(TypeError, match=r"ratios must be a mapping such as .*, got \[0.7, 0.3\]"):
+        mix_datasets(sources, [0.7, 0.3])
+    with pytest.raises(TypeError, match=r"loss_weights must be a mapping such as .*, got \[1, 0.5\]"):
+        mix_datasets(sources, REAL_SYNTHETIC, [1, 0.5])
+
+
+def test_a_sampler_of_rows_says_what_to_pass():
+    mixed = mix_datasets({"real": small(1), "synthetic": small(1)}, REAL_SYNTHETIC)
+    with pytest.raises(
+        TypeError, match=r'got a dict; pass the column.*RatioBatchSampler\(mixed\["source"\]'
+    ) as caught:
+        RatioBatchSampler(mixed, REAL_SYNTHETIC, batch_size=10)
+    assert len(str(caught.value)) < 200
+
+
 def test_empty_source_and_unknown_mode():
     with pytest.raises(ValueError, match=r"sources \['synthetic'\] hold no image"):
         mix_datasets({"real": small(1), "synthetic": small(1).select([])}, REAL_SYNTHETIC)
@@ -268,11 +294,48 @@ def test_classes_are_renumbered_by_name(stream):
     assert rows[11]["objects"]["category"] == rows[11]["relations"] == []
 
 
-def test_classes_that_the_first_source_lacks_are_listed():
-    with pytest.raises(ValueError, match=r"'synthetic' has object classes that 'real' lacks: \['cap'\].*vocabulary"):
+def test_classes_that_the_first_source_lacks_are_listed_with_similar_ones():
+    message = (
+        r"""'synthetic' has 1 object classes that 'real' lacks: 'cap' \(similar: 'cat'\).*rename_classes\(dataset, """
+    )
+    with pytest.raises(ValueError, match=message + r"""objects={"cap": "cat"}\)"""):
         mix_datasets({"real": small(1), "synthetic": small(1, objects=["cat", "dog", "cap"])}, REAL_SYNTHETIC)
-    with pytest.raises(ValueError, match=r"predicate classes that 'real' lacks: \['over'\]"):
+    with pytest.raises(ValueError, match=r"1 predicate classes that 'real' lacks: 'over';.*predicates="):
         mix_datasets({"real": small(1), "synthetic": small(1, predicates=["near", "over"])}, REAL_SYNTHETIC)
+    many = [f"{number:03}" for number in range(150)]
+    with pytest.raises(ValueError, match=r"'000', .*'009' and 140 more; sources") as caught:
+        mix_datasets({"real": small(1), "synthetic": small(1, objects=many)}, REAL_SYNTHETIC)
+    assert "'010'" not in str(caught.value)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_renamed_classes_can_be_mixed(stream, monkeypatch):
+    monkeypatch.setattr(Image, "decode_example", lambda *_: pytest.fail("an image was decoded"))
+    other = dataset(
+        [row(10, (4, 3), [[0, 0, 2, 2]] * 3, [0, 1, 2], [[0, 1, 0], [1, 2, 1]])] * 2,
+        ["man", "hat", "woman"],
+        ["on", "upon"],
+    ).select([1])
+    renamed = rename_classes(
+        other.to_iterable_dataset() if stream else other, {"man": "cat", "woman": "cat"}, {"upon": "on"}
+    )
+    assert object_names(renamed) == ["cat", "hat"] and predicate_names(renamed) == ["on"]
+    assert renamed.column_names == other.column_names
+    graph = next(iter(renamed.select_columns(["objects", "relations", "predicates"])))
+    assert graph["objects"]["category"] == [0, 1, 0]
+    assert graph["relations"] == [[0, 1, 0], [1, 2, 0]] and graph["predicates"] == [0, 0]
+    if not stream:
+        mixed = mix_datasets({"real": small(1), "synthetic": renamed}, REAL_SYNTHETIC)
+        assert mixed.select_columns(["objects"])[1]["objects"]["category"] == [
+            OBJECTS.index(name) for name in ("cat", "hat", "cat")
+        ]
+
+
+def test_names_that_cannot_be_renamed():
+    with pytest.raises(ValueError, match=r"objects: there is no class 'catt' \(similar: 'cat'\)"):
+        rename_classes(small(1), objects={"catt": "cat"})
+    with pytest.raises(ValueError, match="predicates: the new name of 'on' must be a text that is not empty, got ''"):
+        rename_classes(small(1), predicates={"on": ""})
 
 
 def test_loader_reads_a_mixture():

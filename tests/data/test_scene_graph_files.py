@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,8 +109,43 @@ def test_other_image_files_become_png(tmp_path, format):
     example = row(3) | {"image": {"bytes": encoded("BMP"), "path": "x.bmp"}}
     save_scene_graphs(dataset([example]), tmp_path / "set", format)
     found = load_scene_graphs(tmp_path / "set")
-    assert Path(found.cast_column("image", Image(decode=False))[0]["image"]["path"]).name == "3.png"
+    assert Path(found.cast_column("image", Image(decode=False))[0]["image"]["path"]).name == "x.png"
     np.testing.assert_array_equal(np.asarray(found[0]["image"]), np.asarray(dataset([example])[0]["image"]))
+
+
+def named(image_id, path):
+    return row(image_id) | {"image": {"bytes": encoded("JPEG"), "path": path}}
+
+
+def names(rows):
+    return [Path(image["path"]).name for image in rows.cast_column("image", Image(decode=False))["image"]]
+
+
+def test_file_names_are_kept(tmp_path):
+    expected = ["desk.jpg", "Büro 2.JPEG", "9.jpg", "twice-3.jpg", "TWICE-4.jpg", "5.jpg", "6.jpg", "png.jpg"]
+    paths = ["a/desk.jpg", "Büro 2.JPEG", "b\\9.jpg", "b/twice.jpg", "TWICE.jpg", None, ".hidden", "png.png"]
+    source = dataset([named(image_id, path) for image_id, path in enumerate(paths)])
+    for format in EXACT:
+        save_scene_graphs(source, tmp_path / format, format)
+        source = load_scene_graphs(tmp_path / format)
+        if format in ("coco", "imagefolder"):
+            assert names(source) == expected and source["image_id"][:] == list(range(8))
+    assert names(source) == expected
+
+
+def test_names_that_ids_cannot_tell_apart(tmp_path):
+    rows = dataset([named(1, "a.jpg"), named(2, "a.jpg"), named(3, "a-1.jpg")])
+    save_scene_graphs(rows, tmp_path / "set", "coco")
+    assert names(load_scene_graphs(tmp_path / "set")) == ["1.jpg", "2.jpg", "3.jpg"]
+
+
+def test_errors_show_file_names(tmp_path):
+    bad = named(7, "desk.jpg") | {"objects": {"bbox": [[5, 0, 4, 1]], "category": [0]}}
+    with pytest.raises(ValueError, match=r"split 'train', row 0 \(desk.jpg\): box 0 must have"):
+        save_scene_graphs(dataset([bad]), tmp_path / "set", "coco")
+    broken = named(7, "desk.jpg") | {"image": {"bytes": b"no image", "path": "desk.jpg"}}
+    with pytest.raises(ValueError, match=r"image 7 \(desk.jpg\): its image is not readable"):
+        save_scene_graphs(dataset([broken]), tmp_path / "set", "coco")
 
 
 def test_selected_rows_are_written_in_their_order(tmp_path):
@@ -139,8 +175,10 @@ class TestNothingHalfWritten:
         with pytest.raises(ValueError, match="split 'train', image 1: its image is not readable"):
             save_scene_graphs(broken, tmp_path / "set", "coco", overwrite=True)
         assert_same_sets(load_scene_graph_splits(tmp_path / "set"), small_set())
-        save_scene_graphs(load_scene_graph_splits(tmp_path / "set"), tmp_path / "set", "imagefolder", overwrite=True)
+        (tmp_path / "set/.DS_Store").write_text("")
+        save_scene_graphs(small_set(), tmp_path / "set", "imagefolder", overwrite=True)
         assert_same_sets(load_scene_graph_splits(tmp_path / "set"), small_set())
+        assert (tmp_path / "set/metadata.jsonl").exists() or (tmp_path / "set/train/metadata.jsonl").exists()
         assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
     @pytest.mark.parametrize("is_there", [True, False])
@@ -158,6 +196,55 @@ class TestNothingHalfWritten:
     def test_a_file_in_the_way(self, tmp_path):
         (tmp_path / "set").write_text("")
         with pytest.raises(FileExistsError, match="is a file"):
+            save_scene_graphs(small_set(), tmp_path / "set", "coco", overwrite=True)
+
+
+class TestNothingElseReplaced:
+    """What lies in a folder that is to be overwritten stays unless it was written here."""
+
+    @staticmethod
+    def files(folder):
+        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    @pytest.mark.parametrize("format", EXACT)
+    def test_a_source_is_never_the_target(self, tmp_path, format):
+        save_scene_graphs(small_set(), tmp_path / "data/set", format)
+        before = self.files(tmp_path)
+        for target, relation in (("set", "is"), (".", "contains"), ("set/new", "lies inside")):
+            words = [str(tmp_path / "data/set"), str(tmp_path / "data" / target), "-f", "coco", "--overwrite"]
+            result = CliRunner().invoke(app, ["convert-data", *words])
+            assert result.exit_code == 2
+            assert f"{relation} the source" in re.sub(r"[\s│]+", " ", result.output)
+        if format != "parquet":  # of which `datasets` keeps a copy
+            with pytest.raises(FileExistsError, match="(is|contains) the source"):
+                splits = load_scene_graph_splits(tmp_path / "data/set", format=format)
+                save_scene_graphs(splits, tmp_path / "data/set", "coco", overwrite=True)
+        assert self.files(tmp_path) == before
+
+    @pytest.mark.parametrize("name", ["notes.txt", "images/train/mine.png", ".hidden", "images/more/1.png"])
+    def test_other_files(self, tmp_path, name):
+        save_scene_graphs(small_set(), tmp_path / "set", "coco")
+        (tmp_path / "set" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "set" / name).write_text("mine")
+        before = self.files(tmp_path)
+        with pytest.raises(
+            FileExistsError, match=f"holds {name}, which save_scene_graphs or convert-data did not write"
+        ):
+            save_scene_graphs(small_set(), tmp_path / "set", "coco", overwrite=True)
+        assert self.files(tmp_path) == before
+
+    def test_a_folder_that_others_wrote(self, tmp_path):
+        root = write_genome(tmp_path / "set")
+        before = self.files(root)
+        with pytest.raises(FileExistsError, match="and 7 more files, which save_scene_graphs"):
+            save_scene_graphs(small_set(), root, "coco", overwrite=True)
+        assert self.files(root) == before
+
+    def test_links_are_not_followed(self, tmp_path):
+        save_scene_graphs(small_set(), tmp_path / "set", "coco")
+        (tmp_path / "others").mkdir()
+        (tmp_path / "set/linked").symlink_to(tmp_path / "others")
+        with pytest.raises(FileExistsError, match="holds linked, which"):
             save_scene_graphs(small_set(), tmp_path / "set", "coco", overwrite=True)
 
 
@@ -252,6 +339,14 @@ class TestRecognition:
         for path in ("nowhere", "./nowhere", "a/b/c", "/owner/name"):
             with pytest.raises(FileNotFoundError):
                 recognise_format(path)
+
+    def test_a_mistyped_path_is_no_repository(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "data/mine").mkdir(parents=True)
+        with pytest.raises(
+            FileNotFoundError, match="no file or folder data/mien; similar: data/mine; .*format to hub"
+        ):
+            recognise_format("data/mien")
 
     def test_the_home_folder(self, tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", str(tmp_path))

@@ -6,6 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from speaq_hf import SpeaQConfig, SpeaQForSceneGraphGeneration
 from tests.helpers import tiny_config
+from training import model
 from training.arguments import ModelArguments
 from training.model import build_config, build_model
 
@@ -94,3 +95,13 @@ def test_a_scene_graph_model_is_no_detector(saved):
     path, names = saved
     with pytest.raises(ValueError, match="^model.detr: cannot load .* is a model of type 'speaq'"):
         build_config(ModelArguments(detr=path), names)
+
+
+def test_a_detector_that_needs_another_library_is_one_message(monkeypatch):
+    def load(name):
+        raise ImportError("\nTimmBackbone requires the timm library.\nYou can install it with pip")
+
+    monkeypatch.setattr(model, "load_detr", load)
+    config = tiny_config()
+    with pytest.raises(ValueError, match=r"model.detr: cannot load owner/detr: ImportError: TimmBackbone requires"):
+        build_model(ModelArguments(detr="owner/detr"), config)

@@ -5,11 +5,14 @@ import re
 import shlex
 import shutil
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
+import torch
 from PIL import Image
 
 from speaq_hf.data import (
+    generate_synthetic_genome,
     load_scene_graph_splits,
     load_synthetic_genome,
     object_names,
@@ -21,7 +24,7 @@ from speaq_hf.data.scene_graph_files import WRITTEN_FORMATS
 from speaq_hf.data.vocabulary import renumber_classes
 from tests.training.conftest import ROOT
 from tests.training.test_train import entries, run
-from training import evaluate, train
+from training import evaluate, pretrain_detector, train
 from training.arguments import DataArguments
 from training.configuration_file import parse_run
 from training.data import load_split, load_training_data
@@ -45,7 +48,7 @@ def data_arguments(micro_run, *overrides):
 
 def test_the_example_of_the_readme_trains(micro_run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    lines, (training, evaluation) = read_example()
+    lines, (pretraining, training, evaluation) = read_example()
     assert len(lines) + 3 <= 10
     root = tmp_path / "data" / "mine"
     root.mkdir(parents=True)
@@ -53,12 +56,31 @@ def test_the_example_of_the_readme_trains(micro_run, tmp_path, monkeypatch, caps
     for entry in (*copies, json.loads(lines[1])):
         Image.new("RGB", (100, 80), (90, 60, 30)).save(root / entry["file_name"])
     (root / "metadata.jsonl").write_text("\n".join([*map(json.dumps, copies), lines[1]]))
+    words = pretraining[pretraining.index("--data.root") :]
+    detection = {"evaluation": {"best_metric": "recall@10"}}
+    pretrain_detector.main(
+        micro_run("detector", *words, "--training.max_steps", "1", "--training.milestones", "[1]", **detection)
+    )
     words = training[training.index("--data.root") :]
     run(micro_run("run", *words, "--training.max_steps", "1", "--training.milestones", "[1]"))
     config = json.loads((tmp_path / "outputs/mine/final/config.json").read_text())
     assert list(config["id2predicate"].values()) == ["on", "under"]
     evaluate.main([*evaluation[evaluation.index("--model") :], "--num_workers", "0"])
     assert "R " in capsys.readouterr().out
+
+
+def test_boxes_without_relations_train_a_detector_alone(micro_run, genome, tmp_path, capsys):
+    save_scene_graphs(load_scene_graph_splits(genome), tmp_path / "coco", "coco")
+    for file in (tmp_path / "coco").glob("*.json"):
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps({key: content[key] for key in ("images", "annotations", "categories")}))
+    words = ("--data.root", str(tmp_path / "coco"), "--data.format", "auto", "--training.max_steps", "1")
+    with pytest.raises(SystemExit):
+        train.main(micro_run("graphs", *words))
+    assert "no relations in " in capsys.readouterr().err
+    detection = {"evaluation": {"best_metric": "recall@10"}}
+    pretrain_detector.main(micro_run("boxes", *words, **detection))
+    assert (tmp_path / "boxes/final/config.json").is_file()
 
 
 def test_a_converted_set_trains_like_its_source(micro_run, genome, tmp_path):
@@ -155,3 +177,22 @@ def test_statistics_follow_the_vocabulary_of_the_real_set(genome, tmp_path):
     assert first.sum() == second.sum() and not (first == second).all()
     alone = predicate_statistics(load_synthetic_genome(other, "train")).counts[::-1]
     assert (second == predicate_statistics(load_synthetic_genome(genome, "train")).counts + alone).all()
+
+
+def test_the_mixture_of_the_readme_gives_losses(genome, tmp_path):
+    real = generate_synthetic_genome(tmp_path / "real", 30, 1, domain="real", image_size=64, num_workers=1)
+    text = (ROOT / "README.md").read_text().split("## Mix with synthetic data")[1].split("\n## ")[0]
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)).replace("batch_size=20", "batch_size=10")
+    code = code.replace('genome", "train")', 'genome", "train", num_validation_images=None)')
+    code = code.replace("data/visual_genome", str(real)).replace("data/synthetic_genome", str(genome))
+    losses = []
+
+    class Model:
+        """Remembers the weights it is given."""
+
+        def __call__(self, pixel_values, pixel_mask, labels):
+            losses.append([float(label["loss_weight"]) for label in labels])
+            return SimpleNamespace(loss=torch.zeros((), requires_grad=True))
+
+    exec(code, {"model": Model()})
+    assert losses and all(sorted(weights) == [0.5] * 3 + [1.0] * 7 for weights in losses)

@@ -12,12 +12,14 @@ be any numbers; classes are numbered in the order of their ids. Relations come i
 - OpenPSG's file (`data`, `thing_classes`, `stuff_classes`, `predicate_classes`, `test_image_ids`), boxes from corners.
 
 Predicates that are plain names count from 0, where a first name "__background__" is no predicate. A file holds one split or
-images with a field `split`. All annotations count as objects, also those with `iscrowd`.
+images with a field `split`. All annotations count as objects, also those with `iscrowd`. A file without any relations is
+read, too, for training a detector; its set has no predicates.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import mmap
 import re
 from collections import defaultdict
@@ -30,9 +32,11 @@ from typing import Any, TextIO
 import numpy as np
 from datasets import Dataset
 
-from .coco_classes import CocoClasses, check_unique
-from .graph_arrays import GraphArrays, GraphRow, Vocabulary, build_dataset
-from .image_files import ImageFinder, encoded_images, write_image
+from ..defects import DefectLog, Place
+from .coco_classes import CocoClasses
+from .dataset_building import build_dataset
+from .graph_arrays import GraphArrays, GraphRow, Vocabulary
+from .image_files import ImageFinder, encoded_images, file_names, image_in_words, write_image
 from .json_fields import (
     corners,
     field,
@@ -42,14 +46,20 @@ from .json_fields import (
     listed_files,
     number_rows,
     read_json,
-    size_fields,
     split_name,
 )
+from .listed_image import listed_image
+from .raw_split import RawSplit
+from .tolerance import NOTED, STRICT, Tolerance
 
+
+logger = logging.getLogger(__name__)
 
 RELATIONS_FILE = "rel.json"
 _IMAGE_REMEDY = "put it there or name the folder of the images with the option images"
+CORNER_REMEDY = "write them as x, y, width and height, which COCO's 'bbox' means"
 _RELATION_KEYS = (b'"rel_annotations"', b'"relations"')
+_BOX_KEYS = (b'"bbox"',)
 _SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|valid|validation|val|test)(?![a-z])")
 
 
@@ -63,7 +73,12 @@ class _Graph:
 
 
 def found_in(folder: Path) -> bool:
-    """Whether the folder, or its folder `annotations`, holds such files."""
+    """Whether the folder, or its folder `annotations`, holds such files with relations."""
+    return bool(_files_with_relations(folder))
+
+
+def boxes_found_in(folder: Path) -> bool:
+    """Whether they hold such files with or without relations."""
     return bool(_annotation_files(folder))
 
 
@@ -80,23 +95,29 @@ def read(path: Path, split: str | None = None, *, images: str | None = None) -> 
         FileNotFoundError: An image is missing.
         ValueError: A file is not what it should be.
     """
-    rows: dict[str, list[GraphRow]] = {}
-    vocabularies = {}
-    for file in [path] if path.is_file() else _annotation_files(path):
-        named = _split_of_name(file)
-        if split is None or named in (None, split):
-            vocabulary, found = _read_file(file, named, images)
-            for name in found.keys() & rows.keys():
-                raise ValueError(f"{file}: images of split '{name}' are in another file of {path} too; pass one file")
-            rows |= found
-            vocabularies |= dict.fromkeys(found, vocabulary)
+    found = _read(path, split, images, STRICT)
     return {
-        name: build_dataset(rows[name], vocabularies[name], name) for name in rows if split is None or name == split
+        name: build_dataset(rows, vocabulary, name, str(path), CORNER_REMEDY)
+        for name, (vocabulary, rows) in found.items()
     }
 
 
+def read_raw(path: Path, log: DefectLog, *, images: str | None = None) -> list[RawSplit]:
+    """Reads what can be read and notes the entries that cannot; `images` as for `read`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: Nothing can be read.
+    """
+    found = _read(path, None, images, Tolerance(log))
+    return [
+        RawSplit.of_rows(name, vocabulary, rows, str(path), CORNER_REMEDY)
+        for name, (vocabulary, rows) in found.items()
+    ]
+
+
 def write(datasets: dict[str, Dataset], folder: Path) -> None:
-    """Writes one JSON per split, with `rel_annotations`, and the images to `images/<split>/<image_id>`.
+    """Writes one JSON per split, with `rel_annotations`, and the images under their names to `images/<split>`.
 
     Boxes are written as x, y, width and height in double precision, from which `read` gets the same float32 corners; only a
     box with a negative x1 more than 10^8 times larger than its x2 (or likewise y) can differ by its rounding.
@@ -106,8 +127,10 @@ def write(datasets: dict[str, Dataset], folder: Path) -> None:
         image_folder.mkdir(parents=True)
         arrays, vocabulary = GraphArrays.from_dataset(dataset), Vocabulary.of(dataset)
         names = (
-            write_image(image, image_folder, str(image_id), (".jpg", ".png"), f"split '{split}', image {image_id}")
-            for image, image_id in zip(encoded_images(dataset), arrays.image_ids.tolist(), strict=True)
+            write_image(image, image_folder, name, (".jpg", ".png"), image_in_words(split, image_id, name))
+            for image, image_id, name in zip(
+                encoded_images(dataset), arrays.image_ids.tolist(), file_names(dataset), strict=True
+            )
         )
         with open(folder / f"{split}.json", "w", encoding="utf-8") as file:
             _dump(file, _sections(arrays, vocabulary, split, names))
@@ -117,9 +140,20 @@ def write(datasets: dict[str, Dataset], folder: Path) -> None:
 
 
 def _annotation_files(folder: Path) -> list[Path]:
+    """Files with relations; where there are none, those with boxes alone."""
+    return _files_with_relations(folder) or [
+        file for file in _files_with_objects(folder) if _mentions(file, _BOX_KEYS)
+    ]
+
+
+def _files_with_objects(folder: Path) -> list[Path]:
     files = [file for place in (folder, folder / "annotations") for file in listed_files(place, ".json")]
-    objects = [file for file in files if _mentions(file, (b'"annotations"',))]
-    if any(file.name == RELATIONS_FILE for file in files):
+    return [file for file in files if _mentions(file, (b'"annotations"',))]
+
+
+def _files_with_relations(folder: Path) -> list[Path]:
+    objects = _files_with_objects(folder)
+    if any((place / RELATIONS_FILE).is_file() for place in (folder, folder / "annotations")):
         return [file for file in objects if file.name != RELATIONS_FILE]
     return [file for file in objects if _mentions(file, _RELATION_KEYS)]
 
@@ -144,7 +178,24 @@ def _split_of_info(content: dict, where: str) -> str | None:
     return split_name(field(info, "split", str, f"{where}, 'info'"), f"{where}, 'info'")
 
 
-def _read_file(file: Path, named: str | None, images: str | None) -> tuple[Vocabulary, dict[str, list[GraphRow]]]:
+def _read(
+    path: Path, split: str | None, images: str | None, tolerance: Tolerance
+) -> dict[str, tuple[Vocabulary, list[GraphRow]]]:
+    """The vocabulary and the rows of every split, or of one."""
+    found = {}
+    for file in [path] if path.is_file() else _annotation_files(path):
+        named = _split_of_name(file)
+        if split is None or named in (None, split):
+            vocabulary, rows = _read_file(file, named, images, tolerance)
+            for name in rows.keys() & found.keys():
+                raise ValueError(f"{file}: images of split '{name}' are in another file of {path} too; pass one file")
+            found |= {name: (vocabulary, part) for name, part in rows.items()}
+    return {name: part for name, part in found.items() if split in (None, name)}
+
+
+def _read_file(
+    file: Path, named: str | None, images: str | None, tolerance: Tolerance
+) -> tuple[Vocabulary, dict[str, list[GraphRow]]]:
     """The vocabulary and the rows by split."""
     content = read_json(file)
     if isinstance(content, dict) and "data" in content:
@@ -153,19 +204,35 @@ def _read_file(file: Path, named: str | None, images: str | None) -> tuple[Vocab
         content = _with_relations_file(content, file, named)
     if not field(content, "images", list, str(file)):
         raise ValueError(f"{file}: the list 'images' is empty")
-    predicate_key = "rel_categories" if "rel_categories" in content else "predicate_classes"
-    objects, predicates = (CocoClasses.of(content, key, str(file)) for key in ("categories", predicate_key))
-    graphs = _graphs(content, objects, predicates, str(file))
+    objects, predicates = CocoClasses.of(content, "categories", str(file)), _predicates(content, str(file))
+    graphs = _graphs(content, objects, predicates, str(file), tolerance)
     default = named or _split_of_info(content, str(file)) or "train"
     rows = defaultdict(list)
     finders = {}
-    for place, entry in enumerate(content["images"]):
-        where = f"{file}, 'images'[{place}]"
-        split = split_name(field(entry, "split", str, where), where) if "split" in entry else default
-        if split not in finders:
-            finders[split] = ImageFinder(_image_folders(file, split, images), _IMAGE_REMEDY)
-        rows[split].append(_row(entry, graphs[entry["id"]], finders[split], f"{file}, image {entry['id']!r}"))
+    for row, entry in enumerate(content["images"]):
+        place = _place(str(file), "images", row)
+        with tolerance.of("broken_entry", place):
+            image_id = image_id_field(entry, "id", place)
+            split = split_name(field(entry, "split", str, place), place) if "split" in entry else default
+            if split not in finders:
+                finders[split] = ImageFinder(_image_folders(file, split, images), _IMAGE_REMEDY)
+            image = place._replace(text=f"{file}, image {image_id!r}")
+            rows[split].append(_row(entry, graphs[image_id], finders[split], image, tolerance))
     return Vocabulary(objects.names, predicates.names), dict(rows)
+
+
+def _place(file: str, key: str, row: int) -> Place:
+    return Place(f"{file}, '{key}'[{row}]", file, key, row)
+
+
+def _predicates(content: dict, where: str) -> CocoClasses:
+    """The predicates; none for a file that has no relations either."""
+    key = "rel_categories" if "rel_categories" in content else "predicate_classes"
+    rows = [content.get("rel_annotations"), content.get("relations")]
+    rows += [entry.get("relations") for entry in content["images"] if isinstance(entry, dict)]
+    if all(row is None for row in rows):
+        logger.warning("No relations in %s: expected rel_annotations or relations; boxes can train a detector.", where)
+    return CocoClasses.of(content, key, where) if any(rows) or content.get(key) else CocoClasses([], {})
 
 
 def _image_folders(file: Path, split: str, images: str | None) -> list[Path]:
@@ -176,28 +243,38 @@ def _image_folders(file: Path, split: str, images: str | None) -> list[Path]:
     return [base / name for base in (file.parent, file.parent.parent) for name in names]
 
 
-def _row(entry: dict, graph: _Graph, finder: ImageFinder, where: str) -> GraphRow:
-    path = finder.path(file_name_field(entry, where, "the folder of the images, which the option images names"), where)
+def _row(entry: dict, graph: _Graph, finder: ImageFinder, where: Place, tolerance: Tolerance) -> GraphRow:
+    name = file_name_field(entry, where, "the folder of the images, which the option images names")
+    path, *size = listed_image(entry, name, finder, where, tolerance)
     boxes = corners(number_rows(graph.boxes, 4, float, f"{where}, 'bbox' of its annotations"))
     relations = number_rows(graph.relations, 3, int, f"{where}, its relations")
-    size = size_fields(entry, path, where)
     return GraphRow(where, path, integer_image_id(entry["id"]), *size, boxes, graph.labels, relations)
 
 
-def _graphs(content: dict, objects: CocoClasses, predicates: CocoClasses, where: str) -> dict[int | str, _Graph]:
+def _graphs(
+    content: dict, objects: CocoClasses, predicates: CocoClasses, where: str, tolerance: Tolerance
+) -> dict[int | str, _Graph]:
     """The graph of every image id."""
-    ids = [image_id_field(entry, "id", f"{where}, 'images'[{row}]") for row, entry in enumerate(content["images"])]
-    check_unique(ids, f"{where}, 'images'")
+    ids = []
+    for row, entry in enumerate(content["images"]):
+        place = _place(where, "images", row)
+        if tolerance.is_strict or _has_id(entry):
+            ids.append(image_id_field(entry, "id", place))
+    _check_unique(ids, where, "images", "duplicate_image_id", tolerance)
     graphs = {image_id: _Graph() for image_id in ids}
-    places = _add_objects(graphs, content, objects, where)
+    places = _add_objects(graphs, content, objects, where, tolerance)
     if "rel_annotations" in content:
-        _add_relation_annotations(graphs, content, places, predicates, where)
+        _add_relation_annotations(graphs, content, places, predicates, where, tolerance)
     else:
-        _add_relation_rows(graphs, content, predicates, where)
+        _add_relation_rows(graphs, content, predicates, where, tolerance)
     return graphs
 
 
-def _graph_of(graphs: dict[int | str, _Graph], entry: Any, where: str) -> tuple[int | str, _Graph]:
+def _has_id(entry: Any) -> bool:
+    return isinstance(entry, dict) and type(entry.get("id")) in (int, str)
+
+
+def _graph_of(graphs: dict[int | str, _Graph], entry: Any, where: Place) -> tuple[int | str, _Graph]:
     image_id = image_id_field(entry, "image_id", where)
     if image_id not in graphs:
         raise ValueError(f"{where}: 'image_id' {image_id!r} is not among the ids of 'images'")
@@ -205,20 +282,33 @@ def _graph_of(graphs: dict[int | str, _Graph], entry: Any, where: str) -> tuple[
 
 
 def _add_objects(
-    graphs: dict[int | str, _Graph], content: dict, objects: CocoClasses, where: str
+    graphs: dict[int | str, _Graph], content: dict, objects: CocoClasses, where: str, tolerance: Tolerance
 ) -> dict[int, tuple[int | str, int]]:
     """Adds boxes and labels; returns image id and position within the image of every annotation id."""
     places, ids = {}, []
     for row, entry in enumerate(field(content, "annotations", list, where)):
-        place = f"{where}, 'annotations'[{row}]"
-        image_id, graph = _graph_of(graphs, entry, place)
-        if "id" in entry or "rel_annotations" in content:
-            ids.append(field(entry, "id", int, place))
-            places[ids[-1]] = image_id, len(graph.boxes)
-        graph.boxes.append(field(entry, "bbox", list, place))
-        graph.labels.append(objects.index(entry.get("category_id"), f"{place}, 'category_id'"))
-    check_unique(ids, f"{where}, 'annotations'")
+        place = _place(where, "annotations", row)
+        with tolerance.of("broken_entry", place):
+            image_id, graph = _graph_of(graphs, entry, place)
+            if "id" in entry or "rel_annotations" in content:
+                ids.append(field(entry, "id", int, place))
+                places[ids[-1]] = image_id, len(graph.boxes)
+            _add_object(graph, entry, objects, place, tolerance)
+    _check_unique(ids, where, "annotations", "broken_entry", tolerance)
     return places
+
+
+def _add_object(graph: _Graph, entry: dict, objects: CocoClasses, place: Place, tolerance: Tolerance) -> None:
+    box, label = [float("nan")] * 4, NOTED  # relations may count objects, so one that is of no use keeps its place
+    with tolerance.of("broken_entry", place):
+        given = field(entry, "bbox", list, place)
+        if not tolerance.is_strict:  # strict readers check all boxes of an image at once
+            number_rows([given], 4, float, f"{place}, 'bbox'")
+        box = given
+        with tolerance.of("unknown_class", place):
+            label = objects.index(entry.get("category_id"), f"{place}, 'category_id'")
+    graph.boxes.append(box)
+    graph.labels.append(label)
 
 
 def _add_relation_annotations(
@@ -227,36 +317,58 @@ def _add_relation_annotations(
     places: dict[int, tuple[int | str, int]],
     predicates: CocoClasses,
     where: str,
+    tolerance: Tolerance,
 ) -> None:
     entries = field(content, "rel_annotations", list, where)
     for row, entry in enumerate(entries):
-        place = f"{where}, 'rel_annotations'[{row}]"
-        image_id, graph = _graph_of(graphs, entry, place)
-        ends = []
-        for name in ("subject_id", "object_id"):
-            annotation = field(entry, name, int, place)
-            owner, position = places.get(annotation, (None, None))
-            if position is None or owner != image_id:
-                what = "no annotation has this id" if position is None else f"that is an object of image {owner!r}"
-                raise ValueError(f"{place}: '{name}' {annotation} must be an annotation of image {image_id!r}: {what}")
-            ends.append(position)
-        predicate = predicates.index(entry.get("predicate_id"), f"{place}, 'predicate_id'")
-        graph.relations.append([*ends, predicate])
-    ids = [field(entry, "id", int, f"{where}, 'rel_annotations'") for entry in entries if "id" in entry]
-    check_unique(ids, f"{where}, 'rel_annotations'")
+        place = _place(where, "rel_annotations", row)
+        with tolerance.of("broken_entry", place):
+            image_id, graph = _graph_of(graphs, entry, place)
+            ids = [field(entry, name, int, place) for name in ("subject_id", "object_id")]
+            with tolerance.of("relation_to_missing_box", place):
+                ends = [
+                    _position(*end, image_id, places, place)
+                    for end in zip(("subject_id", "object_id"), ids, strict=True)
+                ]
+                with tolerance.of("unknown_class", place):
+                    predicate = predicates.index(entry.get("predicate_id"), f"{place}, 'predicate_id'")
+                    graph.relations.append([*ends, predicate])
+    ids = [entry["id"] for entry in entries if isinstance(entry, dict) and "id" in entry]
+    with tolerance.of("broken_entry", Place(where, where, "rel_annotations")):
+        ids = [field({"id": value}, "id", int, f"{where}, 'rel_annotations'") for value in ids]
+        _check_unique(ids, where, "rel_annotations", "broken_entry", STRICT)
 
 
-def _add_relation_rows(graphs: dict[int | str, _Graph], content: dict, predicates: CocoClasses, where: str) -> None:
+def _position(
+    name: str, annotation: int, image_id: int | str, places: dict[int, tuple[int | str, int]], place: Place
+) -> int:
+    """Position of an annotation among those of the image that it must belong to."""
+    owner, position = places.get(annotation, (None, None))
+    if position is None or owner != image_id:
+        what = "no annotation has this id" if position is None else f"that is an object of image {owner!r}"
+        raise ValueError(f"{place}: '{name}' {annotation} must be an annotation of image {image_id!r}: {what}")
+    return position
+
+
+def _add_relation_rows(
+    graphs: dict[int | str, _Graph], content: dict, predicates: CocoClasses, where: str, tolerance: Tolerance
+) -> None:
     mapping = field(content, "relations", dict, where) if "relations" in content else None
-    for entry in content["images"]:
-        place = f"{where}, 'relations' of image {entry['id']!r}"
+    for number, entry in enumerate(content["images"]):
+        if not _has_id(entry):
+            continue  # noted with the image
+        text = f"{where}, 'relations' of image {entry['id']!r}"
+        place = Place(text, where, "images" if mapping is None else "relations", number if mapping is None else None)
         source, key = (entry, "relations") if mapping is None else (mapping, str(entry["id"]))
-        rows = field(source, key, list, place) if key in source else []
-        for subject, object_, predicate in number_rows(rows, 3, int, place).tolist():
-            graphs[entry["id"]].relations.append([subject, object_, predicates.index(predicate, place)])
+        with tolerance.of("broken_entry", place):
+            rows = field(source, key, list, place) if key in source else []
+            for subject, object_, predicate in number_rows(rows, 3, int, place).tolist():
+                with tolerance.of("unknown_class", place):
+                    graphs[entry["id"]].relations.append([subject, object_, predicates.index(predicate, place)])
     unknown = sorted(set(mapping or ()) - {str(image_id) for image_id in graphs})
-    if unknown:
-        raise ValueError(f"{where}, 'relations': {unknown[:3]} are not among the ids of 'images'")
+    with tolerance.of("broken_entry", Place(f"{where}, 'relations'", where, "relations")):
+        if unknown:
+            raise ValueError(f"{where}, 'relations': {unknown[:3]} are not among the ids of 'images'")
 
 
 def _with_relations_file(content: Any, file: Path, named: str | None) -> dict:
@@ -290,6 +402,15 @@ def _from_openpsg(content: dict, where: str) -> dict:
         ]
     shared = {"predicate_classes": content.get("predicate_classes")}
     return shared | {"images": images, "annotations": annotations, "categories": names}
+
+
+def _check_unique(ids: list, where: str, key: str, kind: str, tolerance: Tolerance) -> None:
+    seen = set()
+    for row, value in enumerate(ids if len(set(ids)) < len(ids) else ()):
+        with tolerance.of(kind, Place(f"{where}, '{key}'", where, key, row)):
+            if value in seen:
+                raise ValueError(f"{where}, '{key}': every 'id' may occur once, but {value!r} occurs again")
+        seen.add(value)
 
 
 # Writing --------------------------------------------------------------------------------------------------------------

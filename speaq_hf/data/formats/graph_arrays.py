@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, DatasetInfo, NamedSplit
 
+from ..defects import Place
 from ..visual_genome import object_names, predicate_names, scene_graph_features
 
 
@@ -32,8 +33,8 @@ class GraphRow:
     """One image and its graph, as a file describes it.
 
     Args:
-        where: File and row, for messages.
-        image: Absolute path of the image file.
+        where: File and row.
+        image: Absolute path of the image file, "" if there is none.
         image_id: Identifies the image within its split.
         width: In pixels.
         height: In pixels.
@@ -42,7 +43,7 @@ class GraphRow:
         relations: Rows (subject, object, predicate) (r, 3), the first two index the boxes.
     """
 
-    where: str
+    where: Place
     image: str
     image_id: int
     width: int
@@ -115,6 +116,11 @@ class GraphArrays:
         sizes = np.column_stack([columns[name].to_numpy() for name in ("width", "height")])
         image_ids = columns["image_id"].to_numpy()
         return cls(image_ids, sizes, box_counts, boxes, labels[:, 0], relation_counts, relations.astype(np.int64))
+
+    @classmethod
+    def joined(cls, parts: Sequence[GraphArrays]) -> GraphArrays:
+        """The images of all parts, of which there is at least one, one after the other."""
+        return cls(*(np.concatenate(arrays) for arrays in zip(*(vars(part).values() for part in parts), strict=True)))
 
     @property
     def box_owners(self) -> np.ndarray:
@@ -205,13 +211,6 @@ class GraphArrays:
         }  # fmt: skip
         table = pa.table(columns).cast(features.arrow_schema)
         return Dataset(table, info=DatasetInfo(features=features), split=NamedSplit(split))
-
-
-def build_dataset(rows: Sequence[GraphRow], vocabulary: Vocabulary, split: str) -> Dataset:
-    """Checks rows, at least one, and joins them to a scene graph dataset; see `GraphArrays.check` for the errors."""
-    arrays = GraphArrays.from_rows(rows)
-    arrays.check(vocabulary, lambda image: rows[image].where)
-    return arrays.to_dataset([row.image for row in rows], vocabulary, split)
 
 
 def _first(bad: np.ndarray) -> int | None:

@@ -19,7 +19,6 @@ have folders for splits, each with its own `metadata.jsonl`; where no `split` sa
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -31,8 +30,10 @@ import numpy as np
 from datasets import Dataset
 
 from ..class_names import is_class_name
-from .graph_arrays import GraphArrays, GraphRow, Vocabulary, build_dataset
-from .image_files import ImageFinder, encoded_images, write_image
+from ..defects import DefectLog, Place
+from .dataset_building import build_dataset
+from .graph_arrays import GraphArrays, GraphRow, Vocabulary
+from .image_files import ImageFinder, encoded_images, file_names, image_in_words, write_image
 from .json_fields import (
     class_names,
     corners,
@@ -43,22 +44,23 @@ from .json_fields import (
     number_rows,
     parse_json,
     read_json,
-    size_fields,
     split_name,
 )
+from .listed_image import listed_image
+from .raw_split import RawSplit
+from .tolerance import NOTED, STRICT, Tolerance
 
-
-logger = logging.getLogger(__name__)
 
 METADATA, VOCABULARY = "metadata.jsonl", "vocabulary.json"
 BBOX_FORMATS = ("xywh", "xyxy")
+CORNER_REMEDY = f'say "bbox_format": "xyxy" in {VOCABULARY}'
 
 
 @dataclass(frozen=True)
 class _Line:
     """One line of a `metadata.jsonl`."""
 
-    where: str
+    where: Place
     folder: Path
     split: str
     entry: dict
@@ -68,10 +70,11 @@ class _Line:
 
 @dataclass(frozen=True)
 class _Indices:
-    """Index of every name."""
+    """Index of every name; numbers stand for themselves where a file orders the names."""
 
     objects: dict[str, int]
     predicates: dict[str, int]
+    are_known: bool
 
 
 def found_in(folder: Path) -> bool:
@@ -90,22 +93,18 @@ def read(path: Path, split: str | None = None) -> dict[str, Dataset]:
         FileNotFoundError: An image is missing.
         ValueError: A line is not what it should be.
     """
-    root = path if path.is_dir() else path.parent
-    files = _metadata_files(path) if path.is_dir() else [path]
-    lines = [line for file in files for line in _read_lines(file, root)]
-    if not lines:
-        raise ValueError(f"{', '.join(map(str, files))}: there is no image, expected one JSON object per line")
-    vocabulary, bbox_format = _vocabulary(root / VOCABULARY, lines)
-    indices = _Indices(*({name: index for index, name in enumerate(names)} for names in astuple(vocabulary)))
-    finders = {folder: ImageFinder([folder]) for folder in {line.folder for line in lines}}
-    rows = defaultdict(list)
-    for line in lines:
-        if split in (None, line.split):
-            rows[line.split].append(_row(line, indices, bbox_format, finders[line.folder]))
-    datasets = {name: build_dataset(rows[name], vocabulary, name) for name in rows}
-    for name, dataset in datasets.items():
-        _warn_of_boxes_outside(GraphArrays.from_dataset(dataset), root, name)
-    return datasets
+    rows, vocabulary, corner_remedy = _read(path, split, STRICT)
+    return {name: build_dataset(rows[name], vocabulary, name, str(path), corner_remedy) for name in rows}
+
+
+def read_raw(path: Path, log: DefectLog) -> list[RawSplit]:
+    """Reads what can be read and notes the lines, and parts of lines, that cannot.
+
+    Raises:
+        ValueError: Nothing can be read.
+    """
+    rows, vocabulary, corner_remedy = _read(path, None, Tolerance(log))
+    return [RawSplit.of_rows(name, vocabulary, rows[name], str(path), corner_remedy) for name in rows]
 
 
 def write(datasets: dict[str, Dataset], folder: Path) -> None:
@@ -120,9 +119,10 @@ def write(datasets: dict[str, Dataset], folder: Path) -> None:
     for split, dataset in datasets.items():
         (folder / split).mkdir()
         with open(folder / split / METADATA, "w", encoding="utf-8") as file:
-            for image, entry in zip(encoded_images(dataset), _entries(dataset), strict=True):
-                where = f"split '{split}', image {entry['image_id']}"
-                name = write_image(image, folder / split, str(entry["image_id"]), (".jpg", ".png"), where)
+            images = zip(encoded_images(dataset), file_names(dataset), _entries(dataset), strict=True)
+            for image, name, entry in images:
+                where = image_in_words(split, entry["image_id"], name)
+                name = write_image(image, folder / split, name, (".jpg", ".png"), where)
                 # Classes as indices: readers of typed columns take no rows of numbers and names.
                 file.write(json.dumps({"file_name": name, **entry}, allow_nan=False) + "\n")
 
@@ -137,19 +137,47 @@ def _metadata_files(folder: Path) -> list[Path]:
     return [file for file in candidates if file.is_file()]
 
 
-def _read_lines(file: Path, root: Path) -> Iterator[_Line]:
+def _read(
+    path: Path, split: str | None, tolerance: Tolerance
+) -> tuple[dict[str, list[GraphRow]], Vocabulary, str | None]:
+    """Rows by split, the names of the classes, and what to do about corners in the place of sizes."""
+    root = path if path.is_dir() else path.parent
+    files = _metadata_files(path) if path.is_dir() else [path]
+    lines = [line for file in files for line in _read_lines(file, root, tolerance)]
+    if not lines:
+        raise ValueError(f"{', '.join(map(str, files))}: there is no image, expected one JSON object per line")
+    vocabulary, bbox_format = _vocabulary(root / VOCABULARY, lines, tolerance)
+    index_of = ({name: index for index, name in enumerate(names)} for names in astuple(vocabulary))
+    indices = _Indices(*index_of, are_known=(root / VOCABULARY).is_file())
+    finders = {folder: ImageFinder([folder]) for folder in {line.folder for line in lines}}
+    rows = defaultdict(list)
+    for line in lines:
+        if split in (None, line.split):
+            with tolerance.of("broken_entry", line.where):
+                rows[line.split].append(_row(line, indices, bbox_format, finders[line.folder], tolerance))
+    return rows, vocabulary, CORNER_REMEDY if bbox_format == "xywh" else None
+
+
+def _read_lines(file: Path, root: Path, tolerance: Tolerance) -> list[_Line]:
     default_split = "train" if file.parent == root else split_name(file.parent.name, str(file.parent))
+    lines = []
     with open(file, "rb") as handle:
         for number, text in enumerate(handle, start=1):
-            if text.strip():
-                where = f"{file}, line {number}"
-                entry = parse_json(text, where)
-                objects = field(entry, "objects", dict, where)
-                key = "categories" if "categories" in objects else "category"
-                split = split_name(field(entry, "split", str, where), where) if "split" in entry else default_split
-                categories = field(objects, key, list, f"{where}, 'objects'")
-                relations = _relation_fields(entry, where)
-                yield _Line(where, file.parent, split, entry, categories, relations)
+            place = Place(f"{file}, line {number}", str(file), line=number)
+            with tolerance.of("broken_entry", place):
+                if text.strip():
+                    lines.append(_line(text, place, file.parent, default_split))
+    return lines
+
+
+def _line(text: bytes, place: Place, folder: Path, default_split: str) -> _Line:
+    where = str(place)
+    entry = parse_json(text, where)
+    objects = field(entry, "objects", dict, where)
+    key = "categories" if "categories" in objects else "category"
+    split = split_name(field(entry, "split", str, where), where) if "split" in entry else default_split
+    categories = field(objects, key, list, f"{where}, 'objects'")
+    return _Line(place, folder, split, entry, categories, _relation_fields(entry, where))
 
 
 def _relation_fields(entry: dict, where: str) -> list[list]:
@@ -163,21 +191,29 @@ def _relation_fields(entry: dict, where: str) -> list[list]:
     return rows
 
 
-def _vocabulary(file: Path, lines: list[_Line]) -> tuple[Vocabulary, str]:
+def _vocabulary(file: Path, lines: list[_Line], tolerance: Tolerance) -> tuple[Vocabulary, str]:
     """The names and the format of the boxes."""
     if not file.is_file():
         categories = ((line, value) for line in lines for value in line.categories)
         predicates = ((line, predicate) for line in lines for _, _, predicate in line.relations)
-        names = _sorted_names(categories, "category", lines), _sorted_names(predicates, "relations", lines)
+        names = [
+            _sorted_names(values if tolerance.is_strict else filter(_has_name, values), key, lines)
+            for values, key in ((categories, "category"), (predicates, "relations"))
+        ]
         return Vocabulary(*names), "xywh"
     content = read_json(file)
     names = [
-        class_names(field(content, key, list, str(file)), f"{file}, '{key}'") for key in ("objects", "predicates")
+        class_names(field(content, key, list, str(file)), f"{file}, '{key}'", least)
+        for key, least in (("objects", 1), ("predicates", 0))
     ]
     bbox_format = content.get("bbox_format", "xywh")
     if bbox_format not in BBOX_FORMATS:
         raise ValueError(f"{file}: 'bbox_format' must be one of {BBOX_FORMATS}, got {bbox_format!r}")
     return Vocabulary(*names), bbox_format
+
+
+def _has_name(value: tuple[_Line, Any]) -> bool:
+    return is_class_name(value[1])
 
 
 def _sorted_names(values: Iterable[tuple[_Line, Any]], key: str, lines: list[_Line]) -> list[str]:
@@ -196,54 +232,52 @@ def _sorted_names(values: Iterable[tuple[_Line, Any]], key: str, lines: list[_Li
     return sorted(names)
 
 
-def _row(line: _Line, indices: _Indices, bbox_format: str, finder: ImageFinder) -> GraphRow:
+def _row(line: _Line, indices: _Indices, bbox_format: str, finder: ImageFinder, tolerance: Tolerance) -> GraphRow:
     where, entry = line.where, line.entry
-    path = finder.path(file_name_field(entry, where, f"the folder of the {METADATA}"), where)
+    name = file_name_field(entry, where, f"the folder of the {METADATA}")
+    path, *size = listed_image(entry, name, finder, where, tolerance)
     boxes = number_rows(field(entry["objects"], "bbox", list, f"{where}, 'objects'"), 4, float, f"{where}, 'bbox'")
-    labels = [_index(value, indices.objects, f"{where}, 'category'") for value in line.categories]
+    labels = [_index(value, indices, "objects", where, tolerance) for value in line.categories]
     if len(labels) != len(boxes):
         raise ValueError(f"{where}, 'objects': {len(boxes)} boxes but {len(labels)} categories")
     return GraphRow(
         where,
         path,
         _line_image_id(entry, where),
-        *size_fields(entry, path, where),
+        *size,
         corners(boxes) if bbox_format == "xywh" else boxes,
         labels,
-        _relation_rows(line, indices),
+        _relation_rows(line, indices, tolerance),
     )
 
 
-def _line_image_id(entry: dict, where: str) -> int:
+def _line_image_id(entry: dict, where: Place) -> int:
     if "image_id" not in entry:
         return integer_image_id(os.path.splitext(entry["file_name"])[0])
     return integer_image_id(image_id_field(entry, "image_id", where))
 
 
-def _relation_rows(line: _Line, indices: _Indices) -> np.ndarray:
+def _relation_rows(line: _Line, indices: _Indices, tolerance: Tolerance) -> np.ndarray:
     where = f"{line.where}, 'relations'"
-    rows = [[*ends, _index(predicate, indices.predicates, where)] for *ends, predicate in line.relations]
+    rows = [
+        [*ends, _index(predicate, indices, "predicates", line.where, tolerance)] for *ends, predicate in line.relations
+    ]
     return number_rows(rows, 3, int, where)
 
 
-def _index(value: Any, index_of: dict[str, int], where: str) -> int:
+def _index(value: Any, indices: _Indices, kind: str, place: Place, tolerance: Tolerance) -> int:
     """Index of a name; an index stays."""
-    index = index_of.get(value) if isinstance(value, str) else value
-    if type(index) is not int or not 0 <= index < len(index_of):
+    index_of: dict[str, int] = getattr(indices, kind)
+    index = index_of.get(value) if isinstance(value, str) else value if indices.are_known else None
+    if type(index) is int and 0 <= index < len(index_of):
+        return index
+    with tolerance.of("unknown_class", place):
+        key = "category" if kind == "objects" else "relations"
         raise ValueError(
-            f"{where}: {value!r} is neither one of the {len(index_of)} names of the vocabulary nor its index"
+            f"{place}, '{key}': {value!r} is neither one of the {len(index_of)} names of the vocabulary nor its index"
+            + ("" if indices.are_known else f" ({VOCABULARY} would give indices)")
         )
-    return index
-
-
-def _warn_of_boxes_outside(arrays: GraphArrays, root: Path, split: str) -> None:
-    """Corners read as x, y, width, height mostly leave their image."""
-    outside = (arrays.boxes[:, 2:] > arrays.sizes[arrays.box_owners] + 1).any(axis=1)
-    if outside.sum() * 4 > len(outside):
-        logger.warning(
-            "%s, split '%s': %d of %d boxes reach beyond their image; if they are corners, say "
-            '"bbox_format": "xyxy" in %s.', root, split, outside.sum(), len(outside), VOCABULARY,
-        )  # fmt: skip
+    return NOTED
 
 
 # Writing --------------------------------------------------------------------------------------------------------------

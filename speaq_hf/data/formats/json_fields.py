@@ -14,10 +14,15 @@ from typing import Any
 import numpy as np
 
 from ..class_names import is_class_name
+from ..defects import Place
 
 
 _INT64 = range(-(2**63), 2**63)
 _PIXELS = range(1, 2**31)
+_SPLIT_NAMES = {
+    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 _KINDS = {int: "an integer", str: "a text", list: "a list", dict: "an object"}
 
 
@@ -33,7 +38,7 @@ def read_json(file: Path) -> Any:
     return parse_json(file.read_bytes(), str(file))
 
 
-def parse_json(text: bytes, where: str) -> Any:
+def parse_json(text: bytes, where: str | Place) -> Any:
     """Parses JSON in UTF-8; a ValueError names `where`."""
     try:
         return json.loads(text.decode("utf-8-sig"))
@@ -41,7 +46,7 @@ def parse_json(text: bytes, where: str) -> Any:
         raise ValueError(f"{where}: not valid JSON ({error})") from error
 
 
-def field(entry: Any, name: str, kind: type, where: str) -> Any:
+def field(entry: Any, name: str, kind: type, where: str | Place) -> Any:
     """`entry[name]`, which must be of the given type; a ValueError names `where`."""
     if not isinstance(entry, dict):
         raise ValueError(f"{where}: expected an object with the field '{name}', got {_shortened(entry)}")
@@ -52,13 +57,13 @@ def field(entry: Any, name: str, kind: type, where: str) -> Any:
     return value
 
 
-def image_id_field(entry: Any, name: str, where: str) -> int | str:
+def image_id_field(entry: Any, name: str, where: str | Place) -> int | str:
     """`entry[name]`, an integer or a text."""
     is_text = isinstance(entry, dict) and isinstance(entry.get(name), str)
     return field(entry, name, str if is_text else int, where)
 
 
-def file_name_field(entry: dict, where: str, folder: str) -> str:
+def file_name_field(entry: dict, where: str | Place, folder: str) -> str:
     """The field `file_name`, a relative path that does not leave its folder: annotations are downloaded and shared.
 
     Args:
@@ -76,7 +81,7 @@ def file_name_field(entry: dict, where: str, folder: str) -> str:
     return normal
 
 
-def size_fields(entry: dict, path: str, where: str) -> tuple[int, int]:
+def size_fields(entry: dict, path: str, where: str | Place) -> tuple[int, int]:
     """The fields `width` and `height`; without them the size of the image file at `path`.
 
     Raises:
@@ -92,7 +97,7 @@ def size_fields(entry: dict, path: str, where: str) -> tuple[int, int]:
     return width, height
 
 
-def number_rows(values: Any, columns: int, kind: type, where: str) -> np.ndarray:
+def number_rows(values: Any, columns: int, kind: type, where: str | Place) -> np.ndarray:
     """A list of rows of numbers as an array (n, columns) of int64 or float64.
 
     Raises:
@@ -113,13 +118,13 @@ def corners(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
-def class_names(values: Any, where: str) -> list[str]:
-    """A list of different names, at least one, none of them empty.
+def class_names(values: Any, where: str, least: int = 1) -> list[str]:
+    """A list of different names, at least so many, none of them empty.
 
     Raises:
         ValueError: It is not.
     """
-    if not isinstance(values, list) or not values:
+    if not isinstance(values, list) or len(values) < least:
         raise ValueError(f"{where}: expected a list of names, got {_shortened(values)}")
     for index, name in enumerate(values):
         if not is_class_name(name):
@@ -151,14 +156,19 @@ def integer_image_id(value: int | str) -> int:
 
 
 def split_name(name: str, where: str = "split") -> str:
-    """The name that `datasets` gives a split: "val" and "valid" are "validation".
+    """The name that `datasets` gives a split: "val" is "validation", "training" is "train", in any case of letters.
 
     Raises:
         ValueError: It is not made of letters, digits and underscores.
     """
     if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
         raise ValueError(f"{where}: the name of a split is made of letters, digits and underscores, got {name!r}")
-    return "validation" if name in ("val", "valid") else name
+    return usual_split_name(name)
+
+
+def usual_split_name(name: str) -> str:
+    """The same without a check: a name that is not known stays."""
+    return _SPLIT_NAMES.get(name.lower(), name)
 
 
 def listed_files(folder: Path, suffix: str) -> list[Path]:

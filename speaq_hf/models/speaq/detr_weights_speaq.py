@@ -114,8 +114,9 @@ def convert_detr_weights(
     """
     _check_sizes(detr, config)
     converted = {}
+    is_timm = config.backbone_config.model_type == "timm_backbone"
     for name, tensor in detr.state_dict().items():
-        for new_name in _new_names(name):
+        for new_name in _new_names(name, is_timm):
             converted[new_name] = tensor.detach().clone()
     repeats = config.relation_query_multiplier
     converted["model.relation_queries.weight"] = converted["model.relation_queries.weight"].repeat_interleave(
@@ -157,11 +158,12 @@ def _check_sizes(detr: DetrForObjectDetection, config: SpeaQConfig) -> None:
         raise ValueError(f"The configuration does not fit the detector: {'; '.join(wrong)}.")
 
 
-def _new_names(name: str) -> Iterator[str]:
+def _new_names(name: str, is_timm: bool) -> Iterator[str]:
     if name.startswith("class_labels_classifier.") or name.endswith("num_batches_tracked"):
         return
     if name.startswith("model.backbone."):
-        yield name
+        # A detector keeps the network of timm without the backbone of transformers around it.
+        yield name.replace("model.backbone.model.", "model.backbone.model._backbone.", 1) if is_timm else name
         return
     for pattern, replacement in _RENAMES:
         name = re.sub(pattern, replacement, name)

@@ -1,3 +1,4 @@
+import datasets
 import pytest
 from datasets import Dataset, DatasetDict, Image, List, Value, load_dataset
 
@@ -56,6 +57,9 @@ def test_folders_of_save_to_disk(tmp_path):
     assert load_scene_graphs(tmp_path / "one", "train")["relations"][:] == [[[0, 1, 1]]]
     DatasetDict(val=dataset([graph()]), train=dataset([graph(2)])).save_to_disk(tmp_path / "dict")
     assert load_scene_graphs(tmp_path / "dict", "validation")["image_id"][:] == [1]
+    DatasetDict(val=dataset([graph()]), valid=dataset([graph(2)])).save_to_disk(tmp_path / "both")
+    assert load_scene_graphs(tmp_path / "both", "validation")["image_id"][:] == [1]
+    assert sorted(load_scene_graph_splits(tmp_path / "both")) == ["valid", "validation"]
 
 
 def test_columns_of_other_types_and_more_columns(tmp_path):
@@ -69,25 +73,50 @@ def test_columns_of_other_types_and_more_columns(tmp_path):
     assert found[0]["source"] == "mine" and found[0]["objects"] == rows[0]["objects"]
 
 
-def test_a_hub_repository(monkeypatch):
-    asked = []
+@pytest.fixture
+def hub(monkeypatch):
+    """What the Hub answers, and what was asked of it and of `datasets`."""
+    asked, answers = [], {"info": None}
+
+    def ask(self, name, timeout):
+        asked.append(f"info {name}")
+        if answers["info"] is not None:
+            raise answers["info"]
 
     def load(name):
-        asked.append(name)
-        return DatasetDict(train=dataset([graph()]), test=dataset([graph(2)]))
+        asked.append(f"load {name}, offline: {datasets.config.HF_HUB_OFFLINE}")
+        if answers.get("rows") is None:
+            raise ConnectionError("Couldn't reach it")
+        return answers["rows"]
 
+    monkeypatch.setattr(arrow.HfApi, "dataset_info", ask)
     monkeypatch.setattr(arrow, "load_dataset", load)
+    return asked, answers
+
+
+def test_a_hub_repository(hub):
+    asked, answers = hub
+    answers["rows"] = DatasetDict(train=dataset([graph()]), test=dataset([graph(2)]))
     assert load_scene_graphs("owner/name", "test")["image_id"][:] == [2]
-    assert asked == ["owner/name"]
+    assert asked == ["info owner/name", "load owner/name, offline: False"]
 
 
-def test_a_hub_that_cannot_be_reached(monkeypatch):
-    def load(name):
-        raise ConnectionError("offline")
-
-    monkeypatch.setattr(arrow, "load_dataset", load)
-    with pytest.raises(ConnectionError, match="no folder owner/name, and the Hub could not be asked .*offline"):
+def test_what_was_downloaded_is_read_without_a_connection(hub):
+    asked, answers = hub
+    answers |= {"rows": DatasetDict(test=dataset([graph(2)])), "info": OSError("no name service")}
+    assert load_scene_graphs("owner/name", "test")["image_id"][:] == [2]
+    assert asked == ["info owner/name", "load owner/name, offline: True"] and not datasets.config.HF_HUB_OFFLINE
+    del answers["rows"]
+    with pytest.raises(
+        ConnectionError, match="no folder owner/name, and the Hub could not be asked .*no name service"
+    ):
         load_scene_graphs("owner/name")
+
+
+def test_a_hub_that_fails_later(hub):
+    with pytest.raises(ConnectionError, match="no folder owner/name, and the Hub could not be asked .*reach it"):
+        load_scene_graphs("owner/name")
+    assert hub[0] == ["info owner/name", "load owner/name, offline: False"]
 
 
 def test_rows_that_are_no_scene_graphs(tmp_path):

@@ -4,7 +4,15 @@ import json
 import pytest
 from PIL import Image
 
-from speaq_hf.data import load_scene_graph_splits, load_scene_graphs, object_names, predicate_names
+from speaq_hf.data import (
+    load_scene_graph_splits,
+    load_scene_graphs,
+    object_names,
+    predicate_names,
+    save_scene_graphs,
+)
+from speaq_hf.data.scene_graph_files import recognise_format
+from tests.data.formats.graphs import assert_same_sets
 
 
 BASE = {
@@ -100,6 +108,49 @@ def test_openpsg(tmp_path):
     file = write(tmp_path, content | {"test_image_ids": None}, "psg.json")
     with pytest.raises(ValueError, match="psg.json: expected the field 'test_image_ids' to be a list, got None"):
         load_scene_graphs(file)
+
+
+def annotated(*boxes):
+    return [{"id": 20 + i, "image_id": 5, "category_id": 3, "bbox": box} for i, box in enumerate(boxes)]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "warning"),
+    [
+        (
+            [[30, 20, 55, 39], [1, 2, 3, 4]],
+            "1 of 2 boxes reach beyond their image; if they are corners, write them as x, y, w",
+        ),
+        (
+            [[0.1, 0.2, 0.5, 0.7], [0.3, 0.4, 0.9, 0.8]],
+            "all 2 boxes are smaller than 1 pixel; if they are shares of the image",
+        ),
+        ([[1, 2, 3, 4], [0.1, 0.2, 0.5, 0.7]], ""),
+    ],
+)
+def test_boxes_in_another_form_are_pointed_out(tmp_path, caplog, boxes, warning):
+    load_scene_graphs(write(tmp_path, edited(annotations=annotated(*boxes), rel_annotations=[])))
+    assert warning in caplog.text and bool(warning) == bool(caplog.text)
+
+
+def test_boxes_without_relations(tmp_path, caplog):
+    plain = edited(rel_categories=None, rel_annotations=None)
+    write(tmp_path / "set", plain, "annotations/instances_train.json")
+    (tmp_path / "set/annotations/captions_train.json").write_text(json.dumps({"images": [], "annotations": []}))
+    splits = load_scene_graph_splits(tmp_path / "set")
+    assert "instances_train.json: expected rel_annotations or relations" in caplog.text
+    assert splits["train"][0]["objects"] == GRAPH and predicate_names(splits["train"]) == []
+    for format in ("coco", "imagefolder", "arrow", "parquet"):
+        save_scene_graphs(splits, tmp_path / format, format)
+        assert_same_sets(load_scene_graph_splits(tmp_path / format), splits)
+    with pytest.raises(ValueError, match="no predicates, which Visual Genome's files need"):
+        save_scene_graphs(splits, tmp_path / "visual_genome", "visual_genome")
+
+
+def test_boxes_beside_another_format_are_no_set_of_their_own(tmp_path):
+    write(tmp_path, edited(rel_categories=None, rel_annotations=None))
+    (tmp_path / "metadata.jsonl").write_text("")
+    assert recognise_format(tmp_path) == "imagefolder"
 
 
 def test_splits_of_files_and_of_images(tmp_path):

@@ -126,3 +126,14 @@ def test_a_damaged_file(tmp_path):
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(ValueError, match="not an HDF5 file, or damaged"):
         load_scene_graph_splits(root)
+
+
+def test_moved_boxes_are_told_once(tmp_path, caplog):
+    boxes = [[0, 0, 20, 20], [3, 5, 53.0, 22]]
+    rows = dataset([row(1, (1000, 30), boxes, [0, 1], [[0, 1, 0]])])
+    save_scene_graphs({"train": rows, "test": rows.map(lambda _: {"image_id": 2})}, tmp_path / "set", "visual_genome")
+    (message,) = caplog.messages
+    assert "4 of 4 boxes moved, by 0.4" in message and "0.47 at most" in message
+    caplog.clear()
+    save_scene_graphs(load_scene_graphs(tmp_path / "set", "test"), tmp_path / "again", "visual_genome")
+    assert not caplog.messages

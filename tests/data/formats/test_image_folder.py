@@ -55,6 +55,22 @@ def test_splits_of_folders_and_lines(tmp_path):
     assert len(load_scene_graphs(tmp_path / "metadata.jsonl", "val")) == 1
 
 
+def test_other_names_of_splits(tmp_path):
+    write(tmp_path, LINE | {"split": "training"}, EMPTY | {"split": "Valid"})
+    write(tmp_path / "Testing", LINE)
+    assert sorted(load_scene_graph_splits(tmp_path)) == ["test", "train", "validation"]
+    assert len(load_scene_graphs(tmp_path, "training")) == 1
+
+
+def test_a_set_without_validation_images_names_the_remedy(tmp_path):
+    write(tmp_path, LINE, EMPTY)
+    message = r"""no split 'validation'; it has \['train'\]. Mark images.*"split": "val" in the lines.*num_validation_images"""
+    with pytest.raises(ValueError, match=message):
+        load_scene_graphs(tmp_path, "val")
+    with pytest.raises(ValueError, match=r"no split 'test'; it has \['train'\]$"):
+        load_scene_graphs(tmp_path, "test")
+
+
 def test_datasets_reads_what_is_written(tmp_path):
     rows = [row(1, boxes=[[1, 2, 11, 22]], labels=[2], relations=[[0, 0, 1]]), row(2)]
     save_scene_graphs({"train": dataset(rows), "test": dataset(rows[:1])}, tmp_path / "set", "imagefolder")
@@ -69,6 +85,9 @@ def test_corners_read_as_sizes_are_pointed_out(tmp_path, caplog):
     line = LINE | {"objects": {"bbox": [[30, 20, 55, 39]] * 2, "category": ["table", "cup"]}}
     load_scene_graphs(write(tmp_path, line))
     assert '2 of 2 boxes reach beyond their image; if they are corners, say "bbox_format": "xyxy"' in caplog.text
+    caplog.clear()
+    load_scene_graphs(write(tmp_path, line, vocabulary=NAMES | {"bbox_format": "xyxy"}))
+    assert not caplog.text
 
 
 def objects(**fields):

@@ -4,6 +4,7 @@ from safetensors.torch import load_file, save_file
 from transformers import DetrConfig, DetrForObjectDetection
 
 from speaq_hf import SpeaQForSceneGraphGeneration
+from speaq_hf.models.speaq.detr_weights_speaq import _new_names
 from tests.helpers import tiny_config
 
 
@@ -116,3 +117,10 @@ def test_sizes_that_differ_are_named(detr):
         SpeaQForSceneGraphGeneration.from_detr(detr, tiny_config(d_model=64, num_object_queries=12))
     with pytest.raises(ValueError, match="not both"):
         SpeaQForSceneGraphGeneration.from_detr(detr, tiny_config(), dropout=0.1)
+
+
+def test_backbones_of_timm_are_wrapped():
+    """timm is not installed for tests: detectors keep its network bare, `AutoBackbone` keeps it in `_backbone`."""
+    name = "model.backbone.model.layer1.0.conv1.weight"
+    assert list(_new_names(name, is_timm=True)) == ["model.backbone.model._backbone.layer1.0.conv1.weight"]
+    assert list(_new_names(name, is_timm=False)) == [name]
