@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .box_overlap import intersection_over_union, pairwise_iou
+from .box_overlap import pairwise_iou
 from .candidates import competing_rows
 from .image_triplets import ImageTriplets
 from .protocols import EvaluationProtocol
@@ -38,6 +38,8 @@ CAUSES = ("not_found", "wrong_class", "loose_box", "pair_not_proposed", "wrong_p
 LOOSE_OVERLAP = 0.1
 _NOT_FOUND, _WRONG_CLASS, _LOOSE_BOX, _NOT_PROPOSED, _WRONG_PREDICATE, _BELOW_K, _DUPLICATE = range(len(CAUSES))
 _FOUND = len(CAUSES)  # of an object: later than every cause
+_BLOCK_ROWS = 256  # that are compared with all before them at a time,
+_BLOCK_PAIRS = 2**20  # and how many comparisons that may be: memory must not grow with the square of the rows
 
 
 def first_causes(
@@ -71,7 +73,7 @@ def first_causes(
     causes[connecting >= 0] = _WRONG_PREDICATE
     predicted = predicting >= 0
     if predicted.any():
-        before = _places_taken(graph, protocol, iou_threshold)[predicting[predicted]]
+        before = _places_taken(graph, predicting[predicted], protocol, iou_threshold, k)
         causes[predicted] = np.where(before >= k, _BELOW_K, _DUPLICATE)
     return causes, np.where(predicted, predicting, connecting)
 
@@ -94,35 +96,39 @@ def _object_causes(
     return found_by, np.select(conditions, [_FOUND, _WRONG_CLASS, _LOOSE_BOX], _NOT_FOUND)
 
 
-def _places_taken(graph: ImageTriplets, protocol: EvaluationProtocol, iou_threshold: float) -> np.ndarray:
-    """How many rows before each row `(q,)` compete and are no repetitions."""
+def _places_taken(
+    graph: ImageTriplets, of_rows: np.ndarray, protocol: EvaluationProtocol, iou_threshold: float, k: int
+) -> np.ndarray:
+    """How many rows before each of `of_rows` `(p,)` compete and are no repetitions; at least K where there are more."""
     rows = competing_rows(graph, protocol)
-    takes = np.zeros(len(graph.relations), dtype=np.int64)
-    takes[rows] = ~_repeats(graph, graph.relations[rows], protocol, iou_threshold)
-    return np.cumsum(takes) - takes
+    rows = rows[rows < of_rows.max()]
+    relations = graph.relations[rows]
+    classes = np.column_stack([graph.labels[relations[:, :2]], relations[:, 2]])
+    groups = np.unique(classes, axis=0, return_inverse=True)[1].reshape(-1)
+    size = min(_BLOCK_ROWS, max(_BLOCK_PAIRS // max(len(rows), len(graph.boxes), 1), 1))
+    takers = np.zeros(0, dtype=np.int64)
+    for start in range(0, len(rows), size):
+        block = slice(start, start + size)
+        takers = np.append(takers, rows[block][~_repeats(graph, relations, groups, block, protocol, iou_threshold)])
+        if len(takers) >= k:  # further ones change no cause
+            break
+    return np.searchsorted(takers, of_rows)
 
 
 def _repeats(
-    graph: ImageTriplets, relations: np.ndarray, protocol: EvaluationProtocol, iou_threshold: float
+    graph: ImageTriplets,
+    relations: np.ndarray,
+    groups: np.ndarray,
+    block: slice,
+    protocol: EvaluationProtocol,
+    iou_threshold: float,
 ) -> np.ndarray:
-    """Whether each of `relations` `(q, 3)` repeats an earlier one."""
-    subjects, objects = relations[:, 0], relations[:, 1]
-    classes = np.column_stack([graph.labels[subjects], graph.labels[objects], relations[:, 2]])
-    earlier, later = _equal_pairs(np.unique(classes, axis=0, return_inverse=True)[1].reshape(-1))
-    for ends in (subjects, objects):
-        ours, theirs = graph.boxes[ends[earlier]], graph.boxes[ends[later]]
-        same = intersection_over_union(ours, theirs, protocol.box_offset) >= iou_threshold
-        earlier, later = earlier[same], later[same]
-    repeats = np.zeros(len(relations), dtype=bool)
-    repeats[later] = True
-    return repeats
-
-
-def _equal_pairs(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs of positions i < j with equal `groups` `(q,)`, as two arrays."""
-    order = np.argsort(groups, kind="stable")
-    ends = np.searchsorted(groups[order], groups[order], side="right")  # where the group of each ends
-    counts = ends - np.arange(len(groups)) - 1
-    first = np.repeat(np.arange(len(groups)), counts)
-    within = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return order[first], order[first + 1 + within]
+    """Whether each of the `relations[block]` `(b, 3)` repeats an earlier one of the same of the `groups` `(q,)`."""
+    later = np.arange(len(relations))[block]
+    earlier = np.arange(later[-1])
+    repeats = (earlier < later[:, None]) & (groups[earlier] == groups[later, None])
+    for ends in (relations[:, 0], relations[:, 1]):
+        # Objects are fewer than the rows that connect them.
+        same_box = pairwise_iou(graph.boxes[ends[later]], graph.boxes, protocol.box_offset) >= iou_threshold
+        repeats &= same_box[:, ends[earlier]]
+    return repeats.any(axis=1)

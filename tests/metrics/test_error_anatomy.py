@@ -2,13 +2,16 @@
 
 import dataclasses
 import pickle
+import tracemalloc
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speaq_hf.metrics import PROTOCOLS, ErrorAnatomy, SceneGraphRecall, explain
+from speaq_hf.metrics import PROTOCOLS, ErrorAnatomy, SceneGraphRecall, explain, triplet_errors
+from speaq_hf.metrics.box_overlap import intersection_over_union
 from speaq_hf.metrics.candidates import competing_rows, ranked_graph
 from speaq_hf.metrics.image_batch import read_images
 from speaq_hf.metrics.scene_graph_evaluator import RecallSettings, SceneGraphEvaluator
@@ -138,6 +141,71 @@ def test_identical_rows_take_places_unless_the_protocol_drops_them():
     assert causes(PAIR, rows, k=2, protocol="speaq") == ["duplicate"]
     for protocol in ("strict", "sgb", "sgbench"):
         assert causes(PAIR, rows, k=2, protocol=protocol) == [None]
+
+
+def dense_scene(repeated):
+    """All pairs of 80 objects of one class with one predicate; the last one is annotated, and others fill the places."""
+    rng = np.random.default_rng(0)
+    starts = rng.random((80, 2)) * (1 if repeated else 1000)  # pixels
+    boxes = np.concatenate([starts, starts + 40], axis=1).tolist()
+    rows = [[subject, object_, ON] for subject in range(80) for object_ in range(80) if subject != object_]
+    objects = [(PERSON, box) for box in boxes]
+    pair = [(HAT, LEFT), (HORSE, RIGHT)]
+    return objects + pair, [*rows, [80, 81, RIDING]], graph(pair, [[0, 1, RIDING]])
+
+
+@pytest.mark.parametrize(("repeated", "cause"), [(False, "below_k"), (True, "duplicate")])
+def test_memory_does_not_grow_with_the_square_of_the_rows(repeated, cause):
+    scene = dense_scene(repeated)
+    tracemalloc.start()
+    try:
+        assert causes(*scene, k=50) == [cause]
+        assert tracemalloc.get_traced_memory()[1] < 60e6
+    finally:
+        tracemalloc.stop()
+
+
+def repetitions_one_by_one(graph, protocol, iou_threshold):
+    """How many rows before each compete and are no repetitions, as the definition says it."""
+    before, taken = [], 0
+    competing = []
+    for row, (subject, object_, predicate) in enumerate(graph.relations.tolist()):
+        before.append(taken)
+        if row not in competing_rows(graph, protocol):
+            continue
+        ends = [subject, object_]
+        taken += not any(
+            predicate == other
+            and all(graph.labels[ours] == graph.labels[theirs] for ours, theirs in zip(ends, others, strict=True))
+            and all(
+                intersection_over_union(graph.boxes[ours], graph.boxes[theirs], protocol.box_offset) >= iou_threshold
+                for ours, theirs in zip(ends, others, strict=True)
+            )
+            for *others, other in competing
+        )
+        competing.append((subject, object_, predicate))
+    return before
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    protocol=st.sampled_from(list(PROTOCOLS.values())),
+    k=st.integers(1, 12),
+    block=st.integers(1, 5),
+)
+def test_places_are_counted_the_same_in_any_blocks(seed, protocol, k, block):
+    rng = np.random.default_rng(seed)
+    predictions, _ = random_images(seed)
+    prediction = read_images(predictions, [RIDES] * len(predictions), P).predictions[0]
+    ranked = ranked_graph(prediction, protocol)
+    if not len(ranked.relations):
+        return
+    wanted = rng.integers(0, len(ranked.relations), 3)
+    with mock.patch.object(triplet_errors, "_BLOCK_ROWS", block):
+        found = triplet_errors._places_taken(ranked, wanted, protocol, 0.5, k)
+    expected = np.array(repetitions_one_by_one(ranked, protocol, 0.5))[wanted]
+    assert np.minimum(found, k).tolist() == np.minimum(expected, k).tolist()
 
 
 def test_first_predicate_of_the_pair_takes_the_place_of_the_second():
