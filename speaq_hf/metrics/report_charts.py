@@ -58,12 +58,12 @@ _LOOKS = {
         "wrong predicate",
         "#2171b5",
         "white",
-        "The pair is predicted, but with other predicates only.",
+        "The pair is predicted, but another predicate comes first or alone.",
     ),
     "below_k": ("below K", "#76b5d9", "black", "The triplet is predicted, but behind K others."),
     "duplicate": (
         *("lost to a duplicate", "#9aa4af", "black"),
-        "The triplet is predicted, but a repetition or a rule of the protocol took its place.",
+        "The triplet is predicted, but a repetition took its place, or its box went to another object.",
     ),
 }
 OUTCOMES = tuple(Outcome(key, *_LOOKS[key]) for key in ("hit", *CAUSES))

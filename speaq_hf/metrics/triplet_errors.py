@@ -7,19 +7,19 @@ The causes, in their order, for an annotated triplet that no competing predictio
 2. `wrong_class`: a predicted object overlaps it enough, but none of its class does.
 3. `loose_box`: one of its class overlaps it loosely (at least 0.1), but none enough.
 4. `pair_not_proposed`: both objects are found, but no row of the prediction connects two that agree with them.
-5. `wrong_predicate`: rows connect them, but none with the annotated predicate; the best-ranked of these rows says with
-   which instead.
+5. `wrong_predicate`: rows connect them, but none that competes has the annotated predicate; the best-ranked of these rows
+   says which came instead. Where one predicate per pair competes, a right one behind a wrong one does not.
 6. `below_k`: the triplet is predicted, but behind K others.
-7. `duplicate`: the triplet is predicted, and would be among the first K if no repetition stood before it and no rule of
-   the protocol had given its place away: to the pair's first predicate, or the predicted box to another annotated one.
+7. `duplicate`: the triplet is predicted, and would be among the first K if no repetition stood before it and the protocol
+   had not given the predicted box to another annotated one.
 
 Subject and object each have one of the causes 1 to 3 or none; the triplet has the earlier one. "Overlaps enough" means IoU
 of at least the threshold, computed as the protocol does. Up to cause 5, all objects and all rows of the prediction are
-looked at, also the rows at K and later and those that do not compete. Whether a predicted object agrees with an annotated
+looked at, also the rows at K and later. Whether a predicted object agrees with an annotated
 one is decided by class and overlap alone, so that under best matching of boxes an object that lost its annotated one to
 another leads to cause 7.
 
-Causes 6 and 7 are told apart by the best-ranked row that predicts the triplet: it is `below_k` if at least K rows before
+Causes 6 and 7 are told apart by the best-ranked competing row that predicts the triplet: it is `below_k` if at least K rows before
 it compete under the protocol and are no repetitions. A repetition is a row with the predicate, the classes and, within
 the threshold of overlap, both boxes of a competing row before it.
 """
@@ -68,7 +68,9 @@ def first_causes(
     causes = np.minimum(object_causes[missed[:, 0]], object_causes[missed[:, 1]])
     connects = found_by[graph.relations[:, 0]][:, missed[:, 0]] & found_by[graph.relations[:, 1]][:, missed[:, 1]]
     connecting = _first_rows(connects)
-    predicting = _first_rows(connects & (graph.relations[:, 2, None] == missed[None, :, 2]))
+    competes = np.zeros((len(graph.relations), 1), dtype=bool)
+    competes[competing_rows(graph, protocol)] = True
+    predicting = _first_rows(competes & connects & (graph.relations[:, 2, None] == missed[None, :, 2]))
     causes[(causes == _FOUND) & (connecting < 0)] = _NOT_PROPOSED
     causes[connecting >= 0] = _WRONG_PREDICATE
     predicted = predicting >= 0
