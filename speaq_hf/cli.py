@@ -213,6 +213,9 @@ def evaluate(
     ] = None,
     iou_threshold: Annotated[float, typer.Option(help="Lowest overlap of two boxes that agree.")] = 0.5,
     replicates: Annotated[int, typer.Option(help="Bootstrap replicates behind the intervals; 0: none.")] = 1000,
+    objects: Annotated[
+        bool, typer.Option("--objects", help="Measure the objects' average precision, too; keeps all detections.")
+    ] = False,
     skip_unknown_images: Annotated[
         bool, typer.Option("--skip-unknown-images", help="Skip predictions for images that are not annotated.")
     ] = False,
@@ -236,6 +239,7 @@ def evaluate(
             mode=mode,
             iou_threshold=iou_threshold,
             num_replicates=replicates,
+            objects=objects,
             skip_unknown_images=skip_unknown_images,
             output=output,
             report=report,

@@ -14,8 +14,9 @@ from .metrics.error_anatomy import ErrorAnatomy
 from .metrics.evaluation_text import evaluation_text
 from .metrics.file_evaluation import FileEvaluation, evaluate_file, evaluation_results, recall_settings
 from .metrics.ground_truth import GroundTruth
+from .metrics.object_precision import ObjectPrecision
 from .metrics.protocols import PROTOCOLS
-from .metrics.scene_graph_evaluator import RecallSettings, SceneGraphEvaluator
+from .metrics.scene_graph_evaluator import ImageTally, RecallSettings, SceneGraphEvaluator
 from .text_files import check_writable
 
 
@@ -32,6 +33,7 @@ class EvaluationOptions:
         ks: Numbers of predictions to look at.
         iou_threshold: Lowest overlap of two boxes that agree.
         num_replicates: Bootstrap replicates behind the intervals; 0 for none.
+        objects: Measure the objects' average precision, too; mode "sgdet" only.
         skip_unknown_images: Skip predictions for images that are not annotated, instead of raising.
         output: JSON file for all numbers, with the causes of errors.
         report: HTML file for all numbers, the causes of errors, and images.
@@ -46,6 +48,7 @@ class EvaluationOptions:
     ks: Sequence[int] = (20, 50, 100)
     iou_threshold: float = 0.5
     num_replicates: int = 1000
+    objects: bool = False
     skip_unknown_images: bool = False
     output: Path | None = None
     report: Path | None = None
@@ -74,6 +77,7 @@ def run_evaluation(
 
     Raises:
         FileNotFoundError: A file or folder is missing.
+        ImportError: The objects' precision or the report needs a package that is not installed.
         ValueError: An option is out of range, or a file is not what it should be.
     """
     _check(predictions, options)
@@ -103,14 +107,25 @@ def _check(predictions: Sequence[str | os.PathLike], options: EvaluationOptions)
     if missing:
         raise FileNotFoundError(f"there is no file {missing[0]}")
     SceneGraphEvaluator(RecallSettings(1, **_settings(options)), options.protocols)  # raises what is wrong with them
+    if options.objects:
+        if options.mode != "sgdet":
+            raise ValueError(f"the objects' precision (--objects) needs mode sgdet: in {options.mode} boxes are given")
+        ObjectPrecision(1)  # raises if its package is missing
 
 
 def _evaluate(path: str | os.PathLike, truth: GroundTruth, options: EvaluationOptions) -> FileEvaluation:
-    wants_errors = options.output is not None or options.report is not None
-    anatomy = {"error_anatomy": ErrorAnatomy(len(truth.id2predicate), **options.error_settings)}
     settings = recall_settings(truth, **_settings(options))
-    evaluator = SceneGraphEvaluator(settings, options.protocols, anatomy if wants_errors else None)
+    evaluator = SceneGraphEvaluator(settings, options.protocols, _tallies(truth, options))
     return evaluate_file(path, truth, evaluator, skip_unknown_images=options.skip_unknown_images, progress=True)
+
+
+def _tallies(truth: GroundTruth, options: EvaluationOptions) -> dict[str, ImageTally]:
+    tallies: dict[str, ImageTally] = {}
+    if options.objects:
+        tallies["objects"] = ObjectPrecision(len(truth.id2label))
+    if options.output is not None or options.report is not None:  # the terminal does not show the errors
+        tallies["error_anatomy"] = ErrorAnatomy(len(truth.id2predicate), **options.error_settings)
+    return tallies
 
 
 def _settings(options: EvaluationOptions) -> dict[str, Any]:

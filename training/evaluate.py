@@ -31,7 +31,7 @@ from speaq_hf.data import (  # noqa: E402
 )
 from speaq_hf.json_files import write_json  # noqa: E402
 from speaq_hf.metrics import PROTOCOLS, ObjectPrecision, RecallSettings, SceneGraphEvaluator  # noqa: E402
-from speaq_hf.metrics.evaluation_text import protocol_table  # noqa: E402
+from speaq_hf.metrics.evaluation_text import object_table, protocol_table  # noqa: E402
 from speaq_hf.metrics.oracle import ORACLE_MODES, ORACLE_NOTE  # noqa: E402
 from training.arguments import DataArguments, DataFormat  # noqa: E402
 from training.data import data_root, load_split  # noqa: E402
@@ -44,12 +44,9 @@ from training.prediction import (  # noqa: E402
     predict_scene_graphs,
 )
 from training.saved_predictions import SavedPredictions  # noqa: E402
-from training.tables import format_table  # noqa: E402
 
 
 logger = logging.getLogger(__name__)
-
-OBJECT_METRICS = ("AP", "AP50", "AP75", "AR100")
 
 
 @dataclass
@@ -224,7 +221,7 @@ def format_report(report: dict[str, Any]) -> str:
     parts = [title, *([report["note"]] if report["oracle"] else [])]
     parts += ["\n".join(protocol_table(name, results, report)) for name, results in report["protocols"].items()]
     if "objects" in report:
-        parts.append(format_table({"objects (COCO)": report["objects"]}, OBJECT_METRICS, heading="%"))
+        parts.append("\n".join(object_table(report["objects"])))
     return "\n\n".join(parts)
 
 

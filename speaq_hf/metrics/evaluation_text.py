@@ -13,6 +13,7 @@ _ROWS = (
     *("R", "ng-R", "zR", "ng-zR", "mR", "ng-mR", "mR-head", "mR-body", "mR-tail", "F", "ng-F"),
     *("micro-R", "ng-micro-R", "phrase-R", "pair_accuracy"),
 )
+_OBJECT_ROWS = ("AP", "AP50", "AP75", "AR100")
 _COMPARED = ("R", "ng-R", "zR", "mR", "F")
 
 
@@ -31,6 +32,8 @@ def evaluation_text(results: Mapping[str, Any]) -> str:
         lines += [_heading(name, evaluation, results["ground_truth"]), ""]
         for protocol, of_protocol in evaluation["protocols"].items():
             lines += [*protocol_table(protocol, of_protocol, evaluation), ""]
+        if "objects" in evaluation:
+            lines += [*object_table(evaluation["objects"]), ""]
     for protocol, differences in results.get("comparison", {}).items():
         ks = results["predictions"][0]["ks"]
         lines += [f"protocol {protocol}", *_sentences(differences, names, ks), ""]
@@ -55,6 +58,19 @@ def protocol_table(protocol: str, results: Mapping[str, Any], evaluation: Mappin
     head = f"protocol {protocol} (rules {results['fingerprint']}), {metrics['num_images']} images"
     head += f", {evaluation['confidence']:.0%} intervals" if intervals else ""
     return [head, *_aligned([["%", *(f"@{k}" for k in ks)], *([n, *c] for n, c in zip(rows, cells, strict=True))])]
+
+
+def object_table(objects: Mapping[str, Any]) -> list[str]:
+    """The average precision of the objects.
+
+    Args:
+        objects: From `ObjectPrecision.compute`.
+
+    Returns:
+        Lines of a table in percent.
+    """
+    head = f"objects (COCO), {objects['num_objects']} annotated, {objects['num_detections']} detections"
+    return [head, *_aligned([["%", ""], *([name, _cell(objects[name], None)] for name in _OBJECT_ROWS)])]
 
 
 def short_names(files: Sequence[str]) -> list[str]:

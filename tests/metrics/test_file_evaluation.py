@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from typer.testing import CliRunner
 from speaq_hf.cli import app
 from speaq_hf.data import load_scene_graphs, predicate_statistics, save_scene_graphs, zero_shot_triplets
 from speaq_hf.data.scene_graph_table import SceneGraphTable
-from speaq_hf.metrics import PROTOCOLS, SceneGraphRecall, compare_recall
+from speaq_hf.json_files import finite_or_none
+from speaq_hf.metrics import PROTOCOLS, ObjectPrecision, SceneGraphRecall, compare_recall
 from speaq_hf.metrics.evaluation_text import evaluation_text
 from speaq_hf.metrics.ground_truth import GroundTruth
+from speaq_hf.metrics.image_batch import read_images
 from speaq_hf.metrics.report_charts import OUTCOMES
 from speaq_hf.predictions import PredictionWriter
 from speaq_hf.scene_graph import SceneGraph
@@ -117,7 +120,12 @@ def in_memory(root, graphs, protocol, **options):
     options = {"ks": KS, "num_replicates": REPLICATES, "predicate_counts": train.counts} | options
     unseen = zero_shot_triplets(train, predicate_statistics(rows))
     metric = SceneGraphRecall(2, protocol=protocol, zero_shot_triplets=unseen, **options)
-    references = [
+    metric.add_batch([graphs[r["image_id"]] for r in rows], references_of(rows))
+    return metric
+
+
+def references_of(rows):
+    return [
         {
             "boxes": np.array(r["objects"]["bbox"], np.float32),
             "labels": r["objects"]["category"],
@@ -126,8 +134,6 @@ def in_memory(root, graphs, protocol, **options):
         }
         for r in rows
     ]
-    metric.add_batch([graphs[r["image_id"]] for r in rows], references)
-    return metric
 
 
 def plain(values):
@@ -324,6 +330,32 @@ def test_an_id_that_occurs_twice_in_the_ground_truth_is_refused():
     twice = dataset([row(5, SIZE, [[0, 0, 9, 9]], [0]), row(6, SIZE), row(5, SIZE)])
     with pytest.raises(ValueError, match="mine: the image id 5 occurs 2 times"):
         GroundTruth("mine", SceneGraphTable.from_datasets({"test": twice}))
+
+
+# Objects --------------------------------------------------------------------------------------------------------------
+
+
+def test_precision_of_the_objects(root, graphs, files, tmp_path):
+    found, other = results_of(root, *files, tmp_path=tmp_path, objects=True)["predictions"]
+    rows = load_scene_graphs(root, "test")
+    precision = ObjectPrecision(len(OBJECTS))
+    precision.add_images(read_images([graphs[0][r["image_id"]] for r in rows], references_of(rows), 2))
+    expected = precision.compute()
+    assert found["objects"] == finite_or_none(expected) and 0 < expected["AP50"] < 1
+    assert other["objects"]["AP"] != expected["AP"]
+    text = run(root, *files, objects=True, report=tmp_path / "report.html").output
+    assert text.count("\nobjects (COCO), ") == 2 and f"{100 * expected['AP50']:.2f}\n" in text
+    markup = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<h3>Objects</h3>" in markup and f"<td>{100 * expected['AP50']:.2f}</td>" in markup
+    assert "objects (COCO)" not in run(root, files[0]).output
+
+
+def test_precision_of_the_objects_is_refused_before_the_data_are_read(root, files, monkeypatch):
+    assert "needs mode sgdet: in predcls boxes are given" in said(
+        run("nowhere", files[0], objects=True, mode="predcls")
+    )
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    assert "needs faster-coco-eval" in said(run("nowhere", files[0], objects=True))
 
 
 # Report ---------------------------------------------------------------------------------------------------------------
