@@ -43,6 +43,7 @@ from training.prediction import (  # noqa: E402
     evaluate_recall,
     predict_scene_graphs,
 )
+from training.report import SavedReport  # noqa: E402
 from training.saved_predictions import SavedPredictions  # noqa: E402
 
 
@@ -70,6 +71,7 @@ class EvaluateArguments:
         default_factory=lambda: list(PROTOCOLS), metadata={"help": "Rules to count by, the most important first."}
     )
     ks: list[int] = field(default_factory=lambda: [20, 50, 100], metadata={"help": "Predictions to look at."})
+    iou_threshold: float = field(default=0.5, metadata={"help": "Lowest overlap (IoU) of two boxes that agree."})
     replicates: int = field(default=1000, metadata={"help": "Bootstrap replicates behind the intervals; 0 for none."})
     objects: bool = field(
         default=False, metadata={"help": "Measure the objects' average precision, too; keeps all detections."}
@@ -82,7 +84,18 @@ class EvaluateArguments:
     mixed_precision: Literal["no", "fp16", "bf16"] = field(default="no", metadata={"help": "Number format."})
     zero_shot: bool = field(default=True, metadata={"help": "Report zR, which needs the training annotations."})
     save_predictions: str | None = field(
-        default=None, metadata={"help": "JSONL file to write the predicted graphs to, for `speaq evaluate`."}
+        default=None,
+        metadata={
+            "help": "JSONL file for what the model itself predicts (in every mode the sgdet graphs, not brought onto annotated "
+            "objects), for `speaq evaluate`."
+        },
+    )
+    report: str | None = field(
+        default=None,
+        metadata={
+            "help": "HTML page to write, with tables, charts, causes of errors and images; sgdet only. Saves the predictions "
+            "beside it if --save_predictions names no other file."
+        },
     )
     output: str | None = field(
         default=None,
@@ -100,10 +113,22 @@ class EvaluateArguments:
             raise ValueError(f"--ks must be numbers of at least 1, got {self.ks}.")
         if not self.protocols or not set(self.protocols) <= set(PROTOCOLS):
             raise ValueError(f"--protocols must be some of {', '.join(PROTOCOLS)}; got {' '.join(self.protocols)}.")
-        if self.save_predictions is not None and not _can_write(Path(self.save_predictions).expanduser()):
-            raise ValueError(f"--save_predictions: cannot write {self.save_predictions}.")
+        if not 0 < self.iou_threshold <= 1:
+            raise ValueError(f"--iou_threshold must be above 0 and at most 1, got {self.iou_threshold}.")
         if self.objects and self.mode != "sgdet":
             raise ValueError(f"--objects needs --mode sgdet: in {self.mode} boxes are given.")
+        self._check_files()
+
+    def _check_files(self) -> None:
+        if self.report is not None:
+            if self.mode != "sgdet":
+                raise ValueError(f"--report needs --mode sgdet: the saved graphs of {self.mode} are those of sgdet.")
+            if self.save_predictions is None:
+                self.save_predictions = str(Path(self.report).with_suffix(".jsonl"))
+        for name in ("report", "save_predictions"):
+            path = getattr(self, name)
+            if path is not None and not _can_write(Path(path).expanduser()):
+                raise ValueError(f"--{name}: cannot write {path}.")
 
 
 def choose_output(arguments: EvaluateArguments) -> Path:
@@ -193,12 +218,30 @@ def build_evaluator(
         num_predicates=config.num_predicates,
         ks=arguments.ks,
         mode=arguments.mode,
+        iou_threshold=arguments.iou_threshold,
         zero_shot_triplets=unseen,
         predicate_counts=counts,
         num_replicates=arguments.replicates,
     )
     tallies = {"objects": ObjectPrecision(len(config.id2label))} if arguments.objects else {}
     return SceneGraphEvaluator(settings, list(dict.fromkeys(arguments.protocols)), tallies)
+
+
+def prepare_report(
+    arguments: EvaluateArguments, dataset: Dataset, evaluator: SceneGraphEvaluator
+) -> SavedReport | None:
+    """The page to write, if one is asked for.
+
+    Raises:
+        ImportError: It needs a package that is not installed.
+        ValueError: An image id occurs twice.
+    """
+    if arguments.report is None:
+        return None
+    if arguments.max_images is not None:
+        dataset = dataset.select(range(min(arguments.max_images, len(dataset))))
+    name = f"{arguments.data}, split '{arguments.split}'"
+    return SavedReport(Path(arguments.report).expanduser(), name, dataset, evaluator)
 
 
 def build_report(arguments: EvaluateArguments, results: dict[str, Any]) -> dict[str, Any]:
@@ -218,6 +261,7 @@ def build_report(arguments: EvaluateArguments, results: dict[str, Any]) -> dict[
 def format_report(report: dict[str, Any]) -> str:
     """What `build_report` made, as tables for people."""
     title = f"{report['split']}, {report['num_images']} images, {report['mode']}{' (oracle)' * report['oracle']}"
+    title += f", IoU {report['iou_threshold']:g}"
     parts = [title, *([report["note"]] if report["oracle"] else [])]
     parts += ["\n".join(protocol_table(name, results, report)) for name, results in report["protocols"].items()]
     if "objects" in report:
@@ -235,17 +279,19 @@ def main(words: Sequence[str] | None = None) -> None:
         model, processor = load_model(arguments.model)
         check_vocabulary(model, dataset)
         evaluator = build_evaluator(arguments, model, dataset, train)
+        page = prepare_report(arguments, dataset, evaluator)
         accelerator = Accelerator(mixed_precision=arguments.mixed_precision)
     saved = (
         None if arguments.save_predictions is None else SavedPredictions(Path(arguments.save_predictions).expanduser())
     )
     predict = saved or predict_scene_graphs
     if arguments.mode in ORACLE_MODES:
-        predict = GroundedPredictions(arguments.mode, predict=predict)
+        predict = GroundedPredictions(arguments.mode, arguments.iou_threshold, predict)
     options = LoadingOptions(arguments.batch_size, arguments.num_workers, arguments.max_images)
-    results = evaluate_recall(
-        model.to(accelerator.device), processor, dataset, evaluator, accelerator, options, predict
-    )
+    with exit_on_user_error(every_process=True):  # each reads images of its own
+        results = evaluate_recall(
+            model.to(accelerator.device), processor, dataset, evaluator, accelerator, options, predict
+        )
     if accelerator.is_main_process:
         report = build_report(arguments, results)
         print(format_report(report))  # before the file, in case the disk is full
@@ -255,6 +301,9 @@ def main(words: Sequence[str] | None = None) -> None:
             if saved is not None:
                 saved.join(accelerator.num_processes)
                 print(f"written: {saved.path}")
+            if page is not None:
+                page.write(saved.path)
+                print(f"written: {page.path}")
     accelerator.end_training()
 
 

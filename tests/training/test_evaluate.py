@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from speaq_hf.metrics import SceneGraphRecall
 from speaq_hf.metrics.oracle import ground_objects
 from speaq_hf.predictions import read_scene_graphs
 from tests.helpers import tiny_config
+from tests.metrics.made_up_evaluations import page_data
 from training import evaluate
 from training.prediction import (
     EvaluationCollator,
@@ -108,6 +110,34 @@ def test_saved_predictions_give_the_same_numbers(saved_model, genome, tmp_path, 
         assert metric.compute()[name] == report["metrics"][name]
 
 
+def test_page_shows_the_numbers_and_images_of_the_report(saved_model, genome, tmp_path, capsys):
+    words = ["--report", str(tmp_path / "page.html"), "--max_images", "4", "--ks", "50", "--iou_threshold", "0.1"]
+    report = run(saved_model, genome, *words, "--protocols", "sgb")
+    assert report["iou_threshold"] == 0.1  # of the recall itself
+    page = page_data((tmp_path / "page.html").read_text(encoding="utf-8"))
+    shown = page["models"][0]["recall"]["sgb"]["@50"]
+    assert shown == [
+        v if v is None else pytest.approx(v, abs=1e-4) for v in report["metrics"]["recall_per_predicate@50"]
+    ]
+    ids = load_synthetic_genome(genome, "test")["image_id"][:4]
+    assert [image["name"] for image in page["images"]] == [f"image {image_id}" for image_id in ids]
+    assert list(dict(read_scene_graphs(tmp_path / "page.jsonl"))) == ids
+    printed = capsys.readouterr().out
+    assert "sgdet, IoU 0.1" in printed and f"written: {tmp_path / 'page.html'}" in printed
+
+
+@pytest.mark.parametrize("num_workers", ["0", "1"])
+def test_an_image_that_cannot_be_read_is_named(saved_model, genome, tmp_path, capsys, num_workers):
+    shutil.copytree(genome, tmp_path / "genome")
+    image = Path(load_synthetic_genome(tmp_path / "genome", "test").data["image"][1]["path"].as_py())
+    image.write_bytes(b"no image")
+    with pytest.raises(SystemExit) as end:
+        run(saved_model, tmp_path / "genome", "--num_workers", num_workers)
+    error = capsys.readouterr().err
+    (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert end.value.code == 1 and image.name in line and "cannot be read" in line and "Traceback" not in error
+
+
 def test_parts_of_processes_without_images_join(tmp_path):
     saved = SavedPredictions(tmp_path / "all.jsonl")
     for number, text in enumerate(["", "names\n1\n4\n6\n", "names\n2\n5\n", "names\n3\n"]):
@@ -192,6 +222,9 @@ def test_references_keep_boxes_that_the_processor_would_clip():
             "--save_predictions: cannot write model/config.json/all",
         ),
         (["--objects", "--mode", "sgcls"], "--objects needs --mode sgdet: in sgcls boxes are given"),
+        (["--iou_threshold", "0"], "--iou_threshold must be above 0 and at most 1, got 0.0"),
+        (["--report", "page.html", "--mode", "predcls"], "--report needs --mode sgdet"),
+        (["--report", "model/config.json/page.html"], "--report: cannot write model/config.json/page.html"),
         (["--format", "visual_genome"], "VG-SGG-dicts-with-attri.json does not exist"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
