@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from datasets import Dataset
 
 from .formats.graph_arrays import GraphArrays, Vocabulary
 
@@ -57,6 +58,19 @@ class SceneGraphTable:
         first_relation, end_relation = np.searchsorted(self.relation_image, [image, image + 1])
         relations = self.relations[first_relation:end_relation] - [first, first, 0]
         return self.boxes_xyxy[first:end], self.labels[first:end], relations
+
+    @classmethod
+    def from_datasets(cls, datasets: Mapping[str, Dataset]) -> SceneGraphTable:
+        """Reads scene graph datasets.
+
+        Args:
+            datasets: Splits by name, at least one, all with the same vocabulary.
+
+        Returns:
+            The table; images in the order of the datasets and their rows.
+        """
+        arrays = {name: GraphArrays.from_dataset(dataset) for name, dataset in datasets.items()}
+        return cls.from_arrays(arrays, Vocabulary.of(next(iter(datasets.values()))))
 
     @classmethod
     def from_arrays(cls, splits: Mapping[str, GraphArrays], vocabulary: Vocabulary) -> SceneGraphTable:
