@@ -25,7 +25,9 @@ class Difference:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the interval leaves 0 out; never where it is nan."""
+        """Whether the interval leaves 0 out; never where it is nan, or None in values from a JSON file."""
+        if self.low is None or self.high is None:
+            return False
         return self.low > 0 or self.high < 0
 
 

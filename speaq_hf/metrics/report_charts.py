@@ -99,6 +99,7 @@ def recall_per_predicate(results: Mapping[str, Any]) -> dict[str, dict[str, list
 def recall_bar(anatomy: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The parts of the bar from recall 0 to 1: what is reached, and what every cause costs, in percent."""
     shares = {"hit": anatomy["recall"], **anatomy["gains"]}
+    shares = {key: math.nan if share is None else share for key, share in shares.items()}  # None: nan in a JSON file
     return [
         {
             "outcome": outcome,
@@ -180,5 +181,5 @@ def _most_confused(counts: Sequence[int], names: Sequence[str], most: int = 3) -
     return [(names[number], counts[number]) for number in best if counts[number]]
 
 
-def _rounded(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 5)
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else round(value, 5)

@@ -118,7 +118,7 @@ def further_tables(models: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict
             "rows": [
                 (name, [format_number(results[tally].get(name)) for _, results in models])
                 for name, value in first[tally].items()
-                if isinstance(value, (int, float))
+                if value is None or isinstance(value, (int, float))
             ],
         }
         for tally in tallies
@@ -158,6 +158,7 @@ def format_number(value: Any) -> str:
 
 
 def _is_number(value: Any) -> bool:
+    # nan is null in a JSON file, and so None in results that come from one.
     return isinstance(value, float) and not math.isnan(value)
 
 
@@ -173,15 +174,16 @@ def _metric_names(protocols: Any) -> dict[str, None]:
 
 def _recall_cell(protocol: Mapping[str, Any], name: str) -> dict[str, str]:
     low, high = protocol.get("intervals", {}).get(name, (math.nan, math.nan))
-    interval = f"{100 * low:.1f} {_DASH} {100 * high:.1f}" if not math.isnan(low) else ""
+    interval = f"{100 * low:.1f} {_DASH} {100 * high:.1f}" if _is_number(low) else ""
     return {"value": format_number(protocol["metrics"].get(name)), "interval": interval}
 
 
 def _difference_cell(difference: Difference | None) -> dict[str, str]:
-    if difference is None or math.isnan(difference.value):
+    if difference is None or not _is_number(difference.value):
         return {"value": _DASH, "interval": "", "side": ""}
     side = "" if not difference.is_significant else "better" if difference.value > 0 else "worse"
-    interval = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
+    ends = (difference.low, difference.high)
+    interval = " to ".join(f"{100 * end:+.1f}" for end in ends) if all(map(_is_number, ends)) else ""
     return {"value": f"{100 * difference.value:+.2f}", "interval": interval, "side": side}
 
 

@@ -3,13 +3,15 @@
 import base64
 import dataclasses
 import io
+import json
 import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from speaq_hf.metrics import PROTOCOLS, Difference
+from speaq_hf.json_files import finite_or_none
+from speaq_hf.metrics import PROTOCOLS, Difference, ErrorAnatomy, ObjectPrecision
 from speaq_hf.metrics.evaluation_report import (
     EvaluatedModel,
     ReportClasses,
@@ -66,6 +68,30 @@ class TestTables:
         ]
         (table,) = further_tables([("a", results[0]), ("b", results[1])])
         assert table == {"heading": "Objects", "rows": [("AP50", ["50.00", "50.00"]), ("images", ["3", "4,000"])]}
+
+
+def test_results_from_a_json_file_give_the_same_page(two_models, tmp_path):
+    """Where a number is nan the file has null."""
+    nothing = SceneGraphEvaluator(
+        RecallSettings(P, num_replicates=5),
+        ["strict"],
+        {"error_anatomy": ErrorAnatomy(P), "objects": ObjectPrecision(9)},
+    )
+    for name, models in (("some", two_models.models), ("none", [EvaluatedModel("empty", nothing.compute())])):
+        saved = json.loads(json.dumps(finite_or_none([model.results for model in models])))
+        loaded = [EvaluatedModel(model.name, results) for model, results in zip(models, saved, strict=True)]
+        pages = [
+            write_evaluation_report(tmp_path / f"{name}.html", either, CLASSES).read_text(encoding="utf-8")
+            for either in (models, loaded)
+        ]
+        assert pages[0] == pages[1]
+    assert '<th scope="row">AP50</th><td>–</td>' in pages[1]
+
+
+def test_differences_from_a_json_file_may_be_undefined():
+    columns = {"R@1": Difference(0.02, None, None), "mR@1": Difference(None, None, None)}
+    cells = [row["cells"][0] for row in difference_rows({"strict": columns}, [1])[1]]
+    assert cells == [{"value": "+2.00", "interval": "", "side": ""}, {"value": "–", "interval": "", "side": ""}]
 
 
 class TestCharts:
