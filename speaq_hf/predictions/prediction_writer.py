@@ -16,7 +16,8 @@ from . import jsonl, sgbench
 
 
 class PredictionWriter:
-    """A file of predictions that appears when all are written, complete or not at all.
+    """A file of predictions that appears when all are written, complete or not at all. Without any image it is an empty file
+    of the format, which `read_predictions` refuses.
 
         with PredictionWriter("predictions.jsonl") as writer:
             for image_id, graph in ...:
@@ -73,8 +74,7 @@ class PredictionWriter:
 
     def close(self) -> None:
         """Finishes the file and gives it its name."""
-        if self._vocabulary is not None:
-            self._layout.end()
+        self._layout.end()
         self._file.close()
         os.replace(self._temporary, self.path)
 
@@ -112,9 +112,10 @@ class _Lines:
 class _SGBench:
     def __init__(self, file: TextIO) -> None:
         self._file, self._separator = file, "\n"
+        file.write(f'{{"version": {sgbench.VERSION}, "images": [')
 
     def begin(self, id2label: Mapping[int, str], id2predicate: Mapping[int, str]) -> None:
-        self._file.write(f'{{"version": {sgbench.VERSION}, "images": [')
+        pass  # the format names no classes
 
     def add(self, image_id: int | str, graph: SceneGraph) -> None:
         self._file.write(self._separator + json.dumps(graph.to_sgbench(image_id)))
@@ -127,14 +128,14 @@ class _SGBench:
 class _Coco:
     def __init__(self, file: TextIO) -> None:
         self._file = file
-        self._content: dict[str, list[dict[str, Any]]] = {}
+        sections = ("categories", "rel_categories", "images", "annotations", "rel_annotations")
+        self._content: dict[str, list[dict[str, Any]]] = {section: [] for section in sections}
 
     def begin(self, id2label: Mapping[int, str], id2predicate: Mapping[int, str]) -> None:
         classes = {"categories": id2label, "rel_categories": id2predicate}
-        self._content = {
+        self._content |= {
             key: [{"id": number, "name": name} for number, name in names.items()] for key, names in classes.items()
         }
-        self._content |= {"images": [], "annotations": [], "rel_annotations": []}
 
     def add(self, image_id: int | str, graph: SceneGraph) -> None:
         height, width = graph.image_size

@@ -226,6 +226,15 @@ def test_the_writer_refuses_what_the_reader_would(tmp_path):
             writer.write(8, other)
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_without_images_is_one_of_its_format(format, tmp_path):
+    path = write(tmp_path / "predictions", [], format)
+    text = path.read_text()
+    assert text == "" if format == "jsonl" else json.loads(text)["images"] == []
+    with pytest.raises(ValueError, match="the file is empty" if format == "jsonl" else "predictions"):
+        read(path)
+
+
 def test_sgbench_itself_reads_what_we_write(tmp_path):
     sgbench = pytest.importorskip("sgbench.pred")
     graph = random_graph(5)
