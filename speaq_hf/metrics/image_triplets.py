@@ -151,4 +151,8 @@ def _as_array(value: Any, dtype: type, tail: tuple[int, ...], where: str) -> np.
 
 
 def _from_anything(value: Any) -> np.ndarray:
-    return value.numpy(force=True) if hasattr(value, "detach") else np.asarray(value)  # tensors of any device
+    if not hasattr(value, "detach"):
+        return np.asarray(value)
+    if value.is_floating_point() and value.element_size() < 4:  # numpy lacks bfloat16 and its kin, float32 holds them
+        value = value.float()
+    return value.numpy(force=True)  # tensors of any device

@@ -46,7 +46,7 @@ class SceneGraphEvaluator:
 
     Args:
         settings: What all protocols share.
-        protocols: Names in `PROTOCOLS` or protocols of your own, each name once.
+        protocols: One or several, names in `PROTOCOLS` or protocols of your own, each name once.
         tallies: More to do with the images, by the name of its part of the results.
 
     Raises:
@@ -56,9 +56,11 @@ class SceneGraphEvaluator:
     def __init__(
         self,
         settings: RecallSettings,
-        protocols: Sequence[str | EvaluationProtocol] = ("speaq", "strict"),
+        protocols: str | EvaluationProtocol | Sequence[str | EvaluationProtocol] = ("speaq", "strict"),
         tallies: Mapping[str, ImageTally] | None = None,
     ) -> None:
+        if isinstance(protocols, (str, EvaluationProtocol)):
+            protocols = [protocols]
         resolved = [resolve_protocol(protocol) for protocol in protocols]
         names = [protocol.name for protocol in resolved]
         if not names or len(set(names)) < len(names):

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import speaq_hf.metrics
-from speaq_hf.metrics import SceneGraphRecall
+from speaq_hf.metrics import PROTOCOLS, SceneGraphRecall
+from speaq_hf.metrics.image_triplets import ImageTriplets
+from speaq_hf.metrics.scene_graph_evaluator import RecallSettings, SceneGraphEvaluator
 from speaq_hf.scene_graph import SceneGraph
 from tests.helpers import REFERENCE
 from tests.metrics.recorded_images import recorded_inputs, recorded_predictions, recorded_references
@@ -227,6 +230,16 @@ def test_faulty_prediction_is_named_and_nothing_is_added(overrides, message):
     assert metric.compute()["num_images"] == 0
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_tensors_of_every_precision_are_read(dtype):
+    prediction, reference = one_relation()
+    fields = ("boxes", "scores", "predicate_probabilities")
+    tensors = {name: torch.tensor(prediction[name], dtype=dtype) for name in fields}
+    read = ImageTriplets.from_prediction(prediction | tensors, P, "image")
+    for name, tensor in tensors.items():
+        assert getattr(read, name).tolist() == tensor.float().tolist()
+
+
 def test_faulty_reference_is_named_with_the_running_number():
     metric = make_metric()
     prediction, reference = one_relation()
@@ -271,6 +284,11 @@ def test_impossible_settings_are_refused(overrides, message):
 def test_metrics_with_other_settings_do_not_merge():
     with pytest.raises(ValueError, match="`iou_threshold` differs"):
         make_metric().merge(make_metric(iou_threshold=0.3))
+
+
+@pytest.mark.parametrize("protocol", ["strict", PROTOCOLS["strict"]], ids=["name", "protocol"])
+def test_one_protocol_needs_no_list(protocol):
+    assert list(SceneGraphEvaluator(RecallSettings(P), protocol).recalls) == ["strict"]
 
 
 def test_ks_may_be_an_array_in_any_order():
