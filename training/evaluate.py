@@ -29,6 +29,7 @@ from speaq_hf.data import (  # noqa: E402
     predicate_statistics,
     zero_shot_triplets,
 )
+from speaq_hf.data.missing_split import MissingSplitError  # noqa: E402
 from speaq_hf.json_files import write_json  # noqa: E402
 from speaq_hf.metrics import PROTOCOLS, ObjectPrecision, RecallSettings, SceneGraphEvaluator  # noqa: E402
 from speaq_hf.metrics.evaluation_text import object_table, protocol_table  # noqa: E402
@@ -183,7 +184,7 @@ def load_evaluation_split(arguments: EvaluateArguments) -> tuple[Dataset, Predic
         return dataset, None
     try:
         return dataset, predicate_statistics(load_split(places, "train"))
-    except (ValueError, FileNotFoundError) as error:
+    except (MissingSplitError, FileNotFoundError) as error:
         logger.warning("zR is left out, it needs the training annotations: %s", error)
         return dataset, None
 

@@ -35,6 +35,7 @@ from .formats.image_files import row_in_words
 from .formats.json_fields import class_names, split_name
 from .formats.raw_split import RawSplit
 from .formats.tolerance import Tolerance
+from .missing_split import MissingSplitError
 
 
 _GENOME_OPTIONS = frozenset(
@@ -110,8 +111,9 @@ def load_scene_graphs(
         FileNotFoundError: There is no such file, folder or repository, or an image is missing.
         PermissionError: The Hub refuses the user's token.
         ConnectionError: The Hub cannot be reached.
-        ValueError: The format cannot be recognised, there is no such split, or a file is not what it should be; the message
-            names file, row and field. Or the format has no such option.
+        MissingSplitError: There is no such split, or not one image in it; a ValueError.
+        ValueError: The format cannot be recognised, or a file is not what it should be; the message names file, row and field.
+            Or the format has no such option.
     """
     name = None if split is None else split_name(split)
     datasets = _read(path, name, format, options)
@@ -122,7 +124,7 @@ def load_scene_graphs(
     there = sorted(datasets if name is None else _read(path, None, format, options))
     wanted = "name one of its splits" if name is None else f"there is no split '{name}'"
     remedy = _VALIDATION_REMEDY if name == "validation" and "train" in there else ""
-    raise ValueError(f"{path}: {wanted}; it has {there}{remedy}")
+    raise MissingSplitError(f"{path}: {wanted}; it has {there}{remedy}")
 
 
 def load_scene_graph_splits(path: str | os.PathLike, *, format: str | None = None, **options: Any) -> DatasetDict:

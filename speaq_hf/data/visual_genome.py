@@ -31,6 +31,7 @@ import pyarrow as pa
 from datasets import ClassLabel, Dataset, DatasetInfo, Features, Image, List, NamedSplit, Value
 
 from .class_names import is_class_name
+from .missing_split import MissingSplitError
 from .table_cache import cached_dataset
 
 
@@ -132,7 +133,7 @@ def _read_split(
     if filter_non_overlap and flag == TRAIN_FLAG:
         scene_graphs = _drop_non_overlapping(scene_graphs, keep_empty)
     if not len(scene_graphs.rows):
-        raise ValueError(_empty_split_message(graphs, split, num_validation_images))
+        raise MissingSplitError(_empty_split_message(graphs, split, num_validation_images))
     sizes = sizes[scene_graphs.rows]
     return _build_dataset(scene_graphs, sizes, _image_paths(files.images, sizes[:, 0]), vocabulary, box_scale, split)
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from ..data import load_scene_graphs, predicate_statistics, zero_shot_triplets
 from ..data.images import UnreadableImageError, read_image, undecoded
+from ..data.missing_split import MissingSplitError
 from ..data.scene_graph_files import recognise_format
 from ..data.scene_graph_table import SceneGraphTable
 
@@ -68,7 +69,7 @@ class GroundTruth:
 
         Raises:
             FileNotFoundError: A folder or file is missing.
-            ValueError: A file is not what it should be, there is no such split, or an image id occurs twice.
+            ValueError: A file is not what it should be, of the training split, too; there is no such split, or an image id occurs twice.
         """
         format = format or recognise_format(root)
         # Predictions for images without relations count for nothing, but are no mistake. The order of the training images,
@@ -78,7 +79,7 @@ class GroundTruth:
         table = SceneGraphTable.from_datasets({split: dataset})
         try:
             train = predicate_statistics(load_scene_graphs(root, "train", format=format, **options))
-        except (ValueError, FileNotFoundError) as error:
+        except (MissingSplitError, FileNotFoundError) as error:
             logger.warning(
                 "zR and mR-head, -body and -tail are left out, they need the training annotations: %s", error
             )

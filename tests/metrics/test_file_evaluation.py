@@ -257,6 +257,28 @@ def test_a_set_without_training_images_has_no_zero_shot_recall(root, graphs, fil
     assert "zR@5" not in metrics and "mR-head@5" not in metrics
 
 
+def test_training_annotations_that_cannot_be_read_are_an_error(root, files, tmp_path):
+    """Otherwise zR would be missing without anyone knowing why."""
+    splits = {name: load_scene_graphs(root, name) for name in ("train", "test")}
+    save_scene_graphs(splits, tmp_path / "set", "coco")
+    (annotations,) = [path for path in (tmp_path / "set").rglob("*.json") if "train" in path.name]
+    content = json.loads(annotations.read_text())
+    content["annotations"][0]["bbox"] = [1, 2]
+    annotations.write_text(json.dumps(content))
+    message = said(run(tmp_path / "set", files[0]))
+    # The path may be broken over two lines.
+    assert f"{annotations.name}," in message.replace(" ", "") and "bbox" in message, message
+    annotations.unlink()
+    assert run(tmp_path / "set", files[0]).exit_code == 0
+
+
+def test_a_genome_without_training_images_has_no_zero_shot_recall(tmp_path, caplog):
+    genome = write_genome(tmp_path / "genome", split=[2] * 5)
+    with caplog.at_level(logging.WARNING):
+        assert GroundTruth.load(genome, "test").zero_shot_triplets is None
+    assert "zR and mR-head, -body and -tail are left out" in caplog.text
+
+
 def test_files_without_probabilities_are_pointed_out(root, graphs, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert run(root, write(tmp_path / "p.json", graphs[0], "coco")).exit_code == 0
