@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.formats.json_fields import field, image_id_field, integer_image_id
+from ..data.formats.json_fields import class_names, field, image_id_field, integer_image_id
 from .checked_values import check_count, integer_list, number_list, number_rows, triplet_rows
 from .class_numbering import ClassNumbering
 from .predicted_image import PredictedImage, check_boxes_inside, corners_of
@@ -115,7 +115,7 @@ def _names(names: dict[str, Any], where: str) -> _Names:
     if not names or set(names) != set(map(str, numbers)) or not all(isinstance(name, str) for name in names.values()):
         shown = f"{json.dumps(names):.80}"
         raise ValueError(f'{where} must give every class number from 0 a name, as {{"0": "man", …}}, got {shown}')
-    return {number: names[str(number)] for number in numbers}
+    return dict(enumerate(class_names([names[str(number)] for number in numbers], where)))
 
 
 def _predicted_image(
