@@ -303,6 +303,7 @@ def test_sentences_of_a_comparison():
         ({"k": 0}, "ks must hold"),
         ({"iou_threshold": 50}, "iou_threshold must be in"),
         ({"replicates": -1}, "num_replicates must be at least 0"),
+        ({"replicates": 10**11}, "num_replicates must be at least 0 and at most 100000, got 100000000000"),
         ({"split": "validation"}, "there is no split 'validation'"),
         ({"output": "."}, "is a folder; name a file"),
         ({"num_validation_images": 3}, "has no option num_validation_images"),
