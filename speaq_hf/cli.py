@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -247,12 +248,11 @@ def evaluate(
             **({"protocols": protocol} if protocol else {}),
             **({"ks": k} if k else {}),
         )
-        text = run_evaluation(predictions, ground_truth, options)
+        run_evaluation(predictions, ground_truth, options, show=partial(typer.echo, nl=False))
     except ImportError as error:
         raise typer.BadParameter(f"pip install speaq_hf[train,eval,viz] first ({error})") from error
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    typer.echo(text, nl=False)
 
 
 def main() -> None:

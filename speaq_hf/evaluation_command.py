@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from .metrics.ground_truth import GroundTruth
 from .metrics.object_precision import ObjectPrecision
 from .metrics.protocols import PROTOCOLS
 from .metrics.scene_graph_evaluator import ImageTally, RecallSettings, SceneGraphEvaluator
-from .text_files import check_writable
+from .text_files import check_not_replaced, check_writable
 
 
 @dataclass(frozen=True)
@@ -63,43 +63,48 @@ class EvaluationOptions:
 
 
 def run_evaluation(
-    predictions: Sequence[str | os.PathLike], ground_truth: str | os.PathLike, options: EvaluationOptions
-) -> str:
+    predictions: Sequence[str | os.PathLike],
+    ground_truth: str | os.PathLike,
+    options: EvaluationOptions,
+    show: Callable[[str], None],
+) -> None:
     """Judges one file of predictions, or two against each other.
 
     Args:
         predictions: The files.
         ground_truth: What `load_scene_graphs` reads.
-        options: How.
-
-    Returns:
-        The tables for the terminal; `options.output` and `options.report` are written.
+        options: How; `options.output` and `options.report` are written.
+        show: Takes the tables for the terminal.
 
     Raises:
         FileNotFoundError: A file or folder is missing.
         ImportError: The objects' precision or the report needs a package that is not installed.
+        OSError: The results cannot be written.
         ValueError: An option is out of range, or a file is not what it should be.
     """
-    _check(predictions, options)
+    _check(predictions, ground_truth, options)
     if options.report is not None:  # Jinja may be missing, which is better known at once, too
         from .metrics.file_report import write_file_report
     genome = {} if options.num_validation_images is None else {"num_validation_images": options.num_validation_images}
     truth = GroundTruth.load(ground_truth, options.split, format=options.format, **genome)
     evaluations = [_evaluate(path, truth, options) for path in predictions]
     results = evaluation_results(evaluations, truth)
+    show(evaluation_text(results))  # before the files, in case the disk is full
     if options.output is not None:
         write_json(options.output, results)
     if options.report is not None:
         write_file_report(options.report, evaluations, truth, options.num_report_images)
-    return evaluation_text(results)
 
 
-def _check(predictions: Sequence[str | os.PathLike], options: EvaluationOptions) -> None:
+def _check(
+    predictions: Sequence[str | os.PathLike], ground_truth: str | os.PathLike, options: EvaluationOptions
+) -> None:
     """Refuses what can be refused before the ground truth is read, which may take a while."""
     if not 1 <= len(predictions) <= 2:
         raise ValueError(f"expected one file of predictions, or two to compare, got {len(predictions)}")
     if options.num_report_images < 0:
         raise ValueError(f"the number of images of a report must be at least 0, got {options.num_report_images}")
+    check_not_replaced({"--output": options.output, "--report": options.report}, [*predictions, ground_truth])
     for path in (options.output, options.report):
         if path is not None:
             check_writable(path)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
@@ -20,6 +21,28 @@ def check_writable(path: str | os.PathLike) -> None:
     temporary = _temporary(path)
     temporary.touch()
     temporary.unlink()
+
+
+def check_not_replaced(
+    written: Mapping[str, str | os.PathLike | None], read: Iterable[str | os.PathLike] = ()
+) -> None:
+    """Makes sure that no file to be written takes the place of another, or of one that is read.
+
+    Args:
+        written: Files to write, by the options that name them; None where there is none.
+        read: Files that are read.
+
+    Raises:
+        ValueError: Two are the same file.
+    """
+    takers = {Path(path).expanduser().resolve(): "is read" for path in read}
+    for option, path in written.items():
+        if path is None:
+            continue
+        place = Path(path).expanduser().resolve()
+        if place in takers:
+            raise ValueError(f"{option}: {path} {takers[place]}, and would be replaced; name another file")
+        takers[place] = f"is what {option} names, too"
 
 
 def write_text(path: str | os.PathLike, content: str) -> None:

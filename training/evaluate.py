@@ -34,6 +34,7 @@ from speaq_hf.json_files import write_json  # noqa: E402
 from speaq_hf.metrics import PROTOCOLS, ObjectPrecision, RecallSettings, SceneGraphEvaluator  # noqa: E402
 from speaq_hf.metrics.evaluation_text import object_table, protocol_table  # noqa: E402
 from speaq_hf.metrics.oracle import ORACLE_MODES, ORACLE_NOTE  # noqa: E402
+from speaq_hf.text_files import check_not_replaced  # noqa: E402
 from training.arguments import DataArguments, DataFormat  # noqa: E402
 from training.data import data_root, load_split  # noqa: E402
 from training.errors import USER_ERRORS, exit_on_user_error  # noqa: E402
@@ -137,6 +138,7 @@ def choose_output(arguments: EvaluateArguments) -> Path:
 
     Raises:
         OSError: It cannot be written.
+        ValueError: The predictions would be written to it, too.
     """
     if arguments.output is not None:
         candidates = [Path(arguments.output).expanduser()]
@@ -146,6 +148,7 @@ def choose_output(arguments: EvaluateArguments) -> Path:
         candidates = [folder / f"evaluation_{arguments.split}.json" for folder in folders]
     for path in candidates:
         if _can_write(path):
+            check_not_replaced({"--save_predictions": arguments.save_predictions, "--output": path})
             return path
     raise OSError(f"--output: cannot write {candidates[-1]}; name a file in a folder in which files can be made.")
 

@@ -103,6 +103,22 @@ class ImageTriplets:
         return self
 
 
+def check_numbers(value: Any, dtype: type, where: str) -> None:
+    """Makes sure that a field holds what can be read as `dtype`, before something else casts it.
+
+    Args:
+        value: Array, tensor or nested list.
+        dtype: `np.int64` for integers, another one for any numbers.
+        where: Its place, for messages.
+
+    Raises:
+        ValueError: Its rows differ in length, or it holds texts, booleans, or fractions where integers should be.
+    """
+    array = _rectangular(value, where)
+    if array.size:  # an empty list knows no dtype
+        _check_kind(array, dtype, where)
+
+
 class _Fields:
     """The fields of one graph as checked arrays."""
 
@@ -131,23 +147,33 @@ def _check_range(values: np.ndarray, limits: int | np.ndarray, where: str, expec
 
 
 def _as_array(value: Any, dtype: type, tail: tuple[int, ...], where: str) -> np.ndarray:
-    try:
-        array = _from_anything(value)
-    except ValueError as error:  # a list of rows of different lengths
-        raise ValueError(f"{where} must have rows of equal length ({error}).") from error
+    array = _rectangular(value, where)
     if array.size == 0:  # an empty list knows neither its shape nor its dtype
         return np.zeros((0, *tail), dtype=dtype)
     if array.ndim != 1 + len(tail) or array.shape[1:] != tail:
         expected = ", ".join(["n", *map(str, tail)]) + ("" if tail else ",")
         raise ValueError(f"{where} must have shape ({expected}), got {array.shape}.")
+    _check_kind(array, dtype, where)
+    if (
+        dtype is not np.int64 and not math.isfinite(array.sum()) and not np.isfinite(array).all()
+    ):  # the sum of finite numbers may overflow
+        raise ValueError(f"{where} holds NaN or infinite values.")
+    return array.astype(dtype, copy=False)
+
+
+def _check_kind(array: np.ndarray, dtype: type, where: str) -> None:
     if dtype is np.int64:
         if array.dtype.kind not in "iu":
             raise ValueError(f"{where} must hold integers, got {array.dtype}.")
     elif array.dtype.kind not in "iuf":
         raise ValueError(f"{where} must hold numbers, got {array.dtype}.")
-    elif not math.isfinite(array.sum()) and not np.isfinite(array).all():  # the sum of finite numbers may overflow
-        raise ValueError(f"{where} holds NaN or infinite values.")
-    return array.astype(dtype, copy=False)
+
+
+def _rectangular(value: Any, where: str) -> np.ndarray:
+    try:
+        return _from_anything(value)
+    except ValueError as error:  # a list of rows of different lengths
+        raise ValueError(f"{where} must have rows of equal length ({error}).") from error
 
 
 def _from_anything(value: Any) -> np.ndarray:

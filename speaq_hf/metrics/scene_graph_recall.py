@@ -16,6 +16,7 @@ from .triplet_ranks import TripletRanks, rank_triplets
 
 
 _CHUNK = 64  # images that are ranked together: enough to make numpy's own cost small, few enough for its caches
+_MOST_REPLICATES = 100_000  # all of them are in memory, and more would not make an interval any better
 _SETTINGS = (
     *("num_predicates", "ks", "mode", "iou_threshold", "protocol", "zero_shot_triplets", "predicate_counts"),
     "num_replicates",
@@ -87,8 +88,10 @@ class SceneGraphRecall:
             raise ValueError(f"mode must be one of {MODES}, got {mode!r}.")
         if not 0 <= iou_threshold <= 1:
             raise ValueError(f"iou_threshold must be in [0, 1], got {iou_threshold}.")
-        if num_replicates < 0:
-            raise ValueError(f"num_replicates must be at least 0, got {num_replicates}.")
+        if not 0 <= num_replicates <= _MOST_REPLICATES:
+            raise ValueError(
+                f"num_replicates must be at least 0 and at most {_MOST_REPLICATES}, got {num_replicates}."
+            )
         self.num_predicates, self.ks, self.mode = num_predicates, ks, mode
         self.iou_threshold, self.num_replicates = iou_threshold, num_replicates
         self.zero_shot_triplets = _as_triplet_set(zero_shot_triplets, num_predicates)

@@ -14,7 +14,9 @@ from typing import Any
 
 import datasets
 import evaluate
+import numpy as np
 
+from speaq_hf.metrics.image_triplets import check_numbers
 from speaq_hf.metrics.scene_graph_recall import SceneGraphRecall
 
 
@@ -42,6 +44,7 @@ _BOXES = datasets.List(datasets.List(datasets.Value("float64")))  # exact for fl
 _CLASSES = datasets.List(datasets.Value("int64"))
 _TRIPLETS = datasets.List(datasets.List(datasets.Value("int64")))
 _SCORES = datasets.List(datasets.Value("float32"))
+_INTEGERS = ("labels", "relations", "unconstrained_relations")
 _REFERENCE = {"boxes": _BOXES, "labels": _CLASSES, "relations": _TRIPLETS, "image_id": datasets.Value("string")}
 _PREDICTION = {
     "boxes": _BOXES,
@@ -54,10 +57,13 @@ _PREDICTION = {
 }
 
 
-def _fields(graph: Any, names: Mapping[str, Any]) -> dict[str, Any]:
+def _fields(graph: Any, names: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The named fields of a graph as lists, None where it lacks one; others (sizes, class names) are not for the Arrow
-    file."""
+    file, and what `SceneGraphRecall` would refuse is refused here, for Arrow makes integers of fractions and texts."""
     values = {name: graph.get(name) if isinstance(graph, Mapping) else getattr(graph, name, None) for name in names}
+    for name, value in values.items():
+        if value is not None and name != "image_id":
+            check_numbers(value, np.int64 if name in _INTEGERS else np.float64, f"{where}: `{name}`")
     values = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values.items()}
     if "image_id" in names:  # `evaluate` takes lists that are None, but no texts
         values["image_id"] = "" if values["image_id"] is None else str(values["image_id"])
@@ -81,13 +87,23 @@ class SceneGraphRecallMetric(evaluate.Metric):
 
     def add(self, *, prediction: Any = None, reference: Any = None, **kwargs: Any) -> None:
         """Adds one image, see `SceneGraphRecall.add_batch`."""
-        super().add(prediction=_fields(prediction, _PREDICTION), reference=_fields(reference, _REFERENCE), **kwargs)
+        super().add(
+            prediction=_fields(prediction, _PREDICTION, "Prediction"),
+            reference=_fields(reference, _REFERENCE, "Reference"),
+            **kwargs,
+        )
 
     def add_batch(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> None:
         """Adds a batch, see `SceneGraphRecall.add_batch`."""
         super().add_batch(
-            predictions=[_fields(graph, _PREDICTION) for graph in predictions],
-            references=[_fields(annotation, _REFERENCE) for annotation in references],
+            predictions=[
+                _fields(graph, _PREDICTION, f"Prediction of image {row} of the batch")
+                for row, graph in enumerate(predictions)
+            ],
+            references=[
+                _fields(annotation, _REFERENCE, f"Reference of image {row} of the batch")
+                for row, annotation in enumerate(references)
+            ],
             **kwargs,
         )
 

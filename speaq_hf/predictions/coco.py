@@ -13,6 +13,7 @@ Relations are ranked by `score`, equal ones in file order. If no relation has on
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -28,6 +29,9 @@ from .class_numbering import ClassNumbering
 from .predicted_image import PredictedImage, check_boxes_inside, corners_of
 
 
+logger = logging.getLogger(__name__)
+
+_RELATION_FIELDS = {"id", "image_id", "subject_id", "object_id", "predicate_id", "score"}
 _Names = Mapping[int, str]
 
 
@@ -148,6 +152,7 @@ def _add_objects(graphs: dict[int | str, _Graph], content: dict, where: str) -> 
 def _add_relation_annotations(
     graphs: dict[int | str, _Graph], content: dict, places: dict[int, tuple[int | str, int]], where: str
 ) -> None:
+    unknown: set[str] = set()
     for row, entry in enumerate(field(content, "rel_annotations", list, where)):
         image_id, graph = _graph_of(graphs, content, entry, where, f"'rel_annotations'[{row}]")
         place = f"{graph.where}, 'rel_annotations'[{row}]"
@@ -161,6 +166,14 @@ def _add_relation_annotations(
             ends.append(position)
         graph.relations.append([*ends, field(entry, "predicate_id", int, place)])
         graph.relation_scores.append(entry.get("score"))
+        if "score" not in entry:
+            unknown |= entry.keys() - _RELATION_FIELDS
+    if unknown:  # one of them may be what the score is called elsewhere
+        logger.warning(
+            "%s: relations without 'score' rank in the order of the file; rename the field if their score is %s",
+            where,
+            " or ".join(map(repr, sorted(unknown))),
+        )
 
 
 def _add_relation_rows(graphs: dict[int | str, _Graph], content: dict, where: str) -> None:

@@ -24,18 +24,21 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..data.formats.json_fields import field, image_id_field, integer_image_id
+from ..data.formats.json_fields import class_names, field, image_id_field, integer_image_id
 from .checked_values import check_count, integer_list, number_list, number_rows, triplet_rows
 from .class_numbering import ClassNumbering
 from .predicted_image import PredictedImage, check_boxes_inside, corners_of
 from .strict_json import parse_json
 
+
+logger = logging.getLogger(__name__)
 
 VOCABULARY_FIELDS = ("id2label", "id2predicate")
 _FIELDS = (
@@ -88,13 +91,29 @@ def read(path: Path, id2label: _Names, id2predicate: _Names, given: Collection[s
         ValueError: A line is not what it should be.
     """
     objects, predicates = ClassNumbering(id2label, "object class"), ClassNumbering(id2predicate, "predicate")
+    warned = False
     for number, (where, entry) in enumerate(_lines(path)):
         if number == 0 and is_vocabulary(entry):
             own_objects, own_predicates = _names_of(entry, where)
             objects = ClassNumbering(id2label, "object class", own_objects, "id2label")
             predicates = ClassNumbering(id2predicate, "predicate", own_predicates, "id2predicate")
         else:
-            yield _predicted_image(entry, objects, predicates, given, where)
+            image = _predicted_image(entry, objects, predicates, given, where)
+            warned = warned or _warn_of_order(image)
+            yield image
+
+
+def _warn_of_order(image: PredictedImage) -> bool:
+    """Warns if the relations are not in the order of their scores; whether it did."""
+    scores = image.graph.get("relation_scores")
+    is_sorted = scores is None or (scores[1:] <= scores[:-1]).all()
+    if not is_sorted:
+        logger.warning(
+            "%s: 'relation_scores' do not fall from row to row, here and maybe in other images: protocols that rank by "
+            "score, as strict does, sort the relations, the others take the order of the file",
+            image.where,
+        )
+    return not is_sorted
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
@@ -115,7 +134,7 @@ def _names(names: dict[str, Any], where: str) -> _Names:
     if not names or set(names) != set(map(str, numbers)) or not all(isinstance(name, str) for name in names.values()):
         shown = f"{json.dumps(names):.80}"
         raise ValueError(f'{where} must give every class number from 0 a name, as {{"0": "man", …}}, got {shown}')
-    return {number: names[str(number)] for number in numbers}
+    return dict(enumerate(class_names([names[str(number)] for number in numbers], where)))
 
 
 def _predicted_image(

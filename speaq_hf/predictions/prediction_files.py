@@ -12,8 +12,10 @@ The modules in this folder describe each in full.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,21 @@ from .strict_json import parse_json
 
 
 FORMATS = ("jsonl", "sgbench", "coco")
+_LINES_EXPECTED = "jsonl has one object on each line, without brackets around and commas between them"
+_PACKED = "a file that {} has packed; unpack it first"
+_UTF_16 = "text in UTF-16; save it in UTF-8"
+_SIGNATURES = {
+    b"PK\x03\x04": "a ZIP file; of SGBench's formats, only JSON with boxes is read",
+    b"\x1f\x8b": _PACKED.format("gzip"),
+    b"BZh": _PACKED.format("bzip2"),
+    b"\xfd7zXZ\x00": _PACKED.format("xz"),
+    b"\x28\xb5\x2f\xfd": _PACKED.format("zstd"),
+    b"\xff\xfe": _UTF_16,
+    b"\xfe\xff": _UTF_16,
+    b"{\x00": _UTF_16,
+    b"\x00{": _UTF_16,
+    **{b"\x80" + bytes([version]): "a pickle of Python; write JSON instead" for version in range(2, 6)},
+}
 _Names = Mapping[int, str]
 
 
@@ -111,22 +128,55 @@ def _existing(path: str | os.PathLike) -> Path:
 def _recognised(path: Path) -> tuple[str, Any]:
     """The format, and the parsed content unless it is read line by line."""
     with open(path, "rb") as file:
-        first = next((line for line in file if line.strip()), b"")
-    if not first:
-        raise ValueError(f"{path}: the file is empty, expected predictions")
-    if first.startswith(b"PK\x03\x04"):
-        raise ValueError(f"{path}: a ZIP file; of SGBench's formats, only JSON with boxes is read")
+        first, second = islice(chain((line for line in file if line.strip()), (b"", b"")), 2)
+    _check_beginning(first, path)
     if path.suffix == ".jsonl" or _is_first_line(first, path):
         return "jsonl", None
-    content = parse_json(path.read_bytes(), str(path))
+    try:
+        content = parse_json(path.read_bytes(), str(path))
+    except ValueError:
+        if _are_objects(first, second):  # a faulty first line; the reader names it and the field
+            return "jsonl", None
+        raise
     for format, module in (("coco", coco), ("sgbench", sgbench)):
         if module.is_content(content):
             return format, content
-    found = f"an object with {', '.join(map(repr, content))}" if isinstance(content, dict) else f"{content!r}"
     raise ValueError(
         f"{path}: expected lines with 'image_id' (jsonl), an object with 'images' and their 'triplets' (sgbench) or with "
-        f"'annotations' and 'rel_annotations' (coco), got {found:.200}"
+        f"'annotations' and 'rel_annotations' (coco), got {_described(content)}"
     )
+
+
+def _check_beginning(first: bytes, path: Path) -> None:
+    """Refuses what is no text, by the first line that is not blank."""
+    if not first:
+        raise ValueError(f"{path}: the file is empty, expected predictions")
+    for signature, found in _SIGNATURES.items():
+        if first.startswith(signature):
+            raise ValueError(f"{path}: {found}")
+    if path.suffix == ".jsonl" and first.strip() == b"[":
+        raise ValueError(f"{path}: a JSON list over several lines; {_LINES_EXPECTED}")
+
+
+def _are_objects(*lines: bytes) -> bool:
+    """Whether each line begins an object, and one of them also ends it."""
+    return all(line.lstrip().startswith(b"{") for line in lines) and any(map(_is_object, lines))
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _described(content: Any) -> str:
+    if isinstance(content, dict):
+        return f"an object with {', '.join(map(repr, content))}"[:200]
+    if isinstance(content, list) and content and isinstance(content[0], dict):
+        found = f"a list of {len(content)}, the first an object with {', '.join(map(repr, content[0]))}"[:200]
+        return f"{found}; {_LINES_EXPECTED}" if jsonl.is_line(content[0]) else found
+    return f"{content!r:.200}"
 
 
 def _is_first_line(line: bytes, path: Path) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from speaq_hf import evaluation_command
 from speaq_hf.cli import app
 from speaq_hf.data import load_scene_graphs, predicate_statistics, save_scene_graphs, zero_shot_triplets
 from speaq_hf.data.scene_graph_table import SceneGraphTable
@@ -330,6 +331,7 @@ def test_sentences_of_a_comparison():
         ({"k": 0}, "ks must hold"),
         ({"iou_threshold": 50}, "iou_threshold must be in"),
         ({"replicates": -1}, "num_replicates must be at least 0"),
+        ({"replicates": 10**11}, "num_replicates must be at least 0 and at most 100000, got 100000000000"),
         ({"split": "validation"}, "there is no split 'validation'"),
         ({"output": "."}, "is a folder; name a file"),
         ({"num_validation_images": 3}, "has no option num_validation_images"),
@@ -346,6 +348,30 @@ def test_files_that_are_not_there_are_named(root, files, tmp_path):
     for option in ("output", "report"):  # known before the data are read
         message = said(run("nowhere", files[0], **{option: files[0] / "results"}))
         assert "a.jsonl" in message and "nowhere" not in message
+
+
+def test_no_file_takes_the_place_of_another(root, files, tmp_path, monkeypatch):
+    predictions = tmp_path / "p.jsonl"
+    before = files[0].read_bytes()
+    predictions.write_bytes(before)
+    (tmp_path / "link.json").symlink_to(predictions)
+    monkeypatch.chdir(tmp_path)
+    for option in ("output", "report"):
+        for name in ("p.jsonl", "link.json", tmp_path / "." / "p.jsonl"):
+            assert f"--{option}: {name} is read" in said(run(root, files[1], predictions, **{option: name}))
+    assert predictions.read_bytes() == before
+    message = said(run(root, predictions, output="o", report=tmp_path / "o"))
+    assert "--report" in message and "is what --output names, too" in message
+    assert not (tmp_path / "o").exists()
+
+
+def test_tables_are_shown_though_the_results_cannot_be_written(root, files, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(evaluation_command, "write_json", full)
+    message = said(run(root, files[0], output=tmp_path / "o"))
+    assert "protocol speaq" in message and "No space left" in message
 
 
 def test_an_id_that_occurs_twice_in_the_ground_truth_is_refused():

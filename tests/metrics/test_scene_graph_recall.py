@@ -341,3 +341,31 @@ def test_evaluate_takes_predictions_of_all_kinds(options):
     intervals = results.pop("intervals", None)
     assert equal(results, expected.compute()) and results["num_images"] > 0
     assert (intervals == expected.intervals()) if "num_replicates" in options else intervals is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("labels", [0.7, 1.2], "`labels` must hold integers, got float64"),
+        ("labels", np.array([0.0, 1.0]), "`labels` must hold integers"),
+        ("labels", ["0", "1"], "`labels` must hold integers"),
+        ("labels", [False, True], "`labels` must hold integers, got bool"),
+        ("relations", [[0, 1, 2.5]], "`relations` must hold integers"),
+        ("relations", [["0", "1", "2"]], "`relations` must hold integers"),
+        ("unconstrained_relations", [[0, 1.0, 2]], "`unconstrained_relations` must hold integers"),
+        ("boxes", [["0", "0", "9", "9"]] * 2, "`boxes` must hold numbers"),
+        ("boxes", [[0, 0, 9, 9], [0, 0]], "`boxes` must have rows of equal length"),
+        ("scores", ["1", "1"], "`scores` must hold numbers"),
+    ],
+)
+def test_evaluate_refuses_what_arrow_would_cast(field, value, message):
+    evaluate = pytest.importorskip("evaluate")
+    metric = evaluate.load(str(Path(speaq_hf.metrics.__file__).parent / "scene_graph_recall_metric.py"))
+    prediction, reference = one_relation()
+    with pytest.raises(ValueError, match=f"Prediction of image 1 of the batch: {message}"):
+        metric.add_batch(predictions=[prediction, prediction | {field: value}], references=[reference] * 2)
+    with pytest.raises(ValueError, match=f"Prediction: {message}"):
+        metric.add(prediction=prediction | {field: value}, reference=reference)
+    if field in reference:
+        with pytest.raises(ValueError, match=f"Reference: {message}"):
+            metric.add(prediction=prediction, reference=reference | {field: value})

@@ -1,6 +1,10 @@
 """Files that are not what they should be: one sentence each, with file, image and field."""
 
+import bz2
+import gzip
 import json
+import lzma
+import pickle
 import re
 from typing import Any
 
@@ -123,6 +127,7 @@ LINE_FAULTS = [
     ("0.id2label", ["man"], "line 1: expected the field 'id2label' to be an object"),
     ("0.id2label.3", 5, "line 1: 'id2label' must give every class number from 0 a name"),
     ("0.id2label.0", MISSING, "line 1: 'id2label' must give every class number from 0"),
+    ("0.id2label.1", "man", r"line 1: 'id2label': every name may occur once, but \['man'\] occur several times"),
     ("0.id2label.1", "mare", "image 7: 'labels' row 1: 1 is 'mare' in 'id2label'; there is no object class 'mare'"),
     (
         "0.id2predicate.1",
@@ -266,6 +271,53 @@ def test_bytes_that_are_no_text(tmp_path):
     assert "line 2: not valid JSON" in complaint(path)
     path.write_bytes(b"PK\x03\x04 and so on")
     assert "a ZIP file; of SGBench's formats, only JSON with boxes is read" in complaint(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_id": MISSING}, "line 1: expected the field 'image_id' to be an integer"),
+        ({"annotations": [], "boxes": 5}, "line 1, image 7: expected the field 'boxes' to be a list, got 5"),
+        ({"image_id": MISSING, "annotations": []}, "line 1: expected the field 'image_id'"),
+        (-30, "line 1: not valid JSON"),
+        (9, "line 1: not valid JSON"),
+    ],
+)
+@pytest.mark.parametrize("name", ["predictions.json", "predictions.jsonl"])
+def test_a_faulty_first_line_is_named_whatever_the_file_is_called(change, message, name, tmp_path):
+    first = LINES[1] | change if isinstance(change, dict) else LINES[1]
+    text = json.dumps({field: value for field, value in first.items() if value is not MISSING})
+    text = text if isinstance(change, dict) else text[:change]
+    path = tmp_path / name
+    path.write_text(f"{text}\n{json.dumps(LINES[2])}\n")
+    assert message in complaint(path)
+
+
+@pytest.mark.parametrize("name", ["predictions.json", "predictions.jsonl"])
+def test_a_list_of_lines_is_no_lines(name, tmp_path):
+    path = tmp_path / name
+    path.write_text("[\n" + ",\n".join(map(json.dumps, LINES)) + "\n]\n")
+    message = complaint(path)
+    assert "list" in message and "one object on each line, without brackets" in message and "cut off" not in message
+
+
+@pytest.mark.parametrize("name", ["predictions.json", "predictions.jsonl"])
+@pytest.mark.parametrize(
+    ("pack", "found"),
+    [
+        (gzip.compress, "gzip has packed"),
+        (bz2.compress, "bzip2 has packed"),
+        (lzma.compress, "xz has packed"),
+        (lambda content: content.decode().encode("utf-16"), "UTF-16"),
+        (lambda content: content.decode().encode("utf-16-le"), "UTF-16"),
+        (lambda content: content.decode().encode("utf-16-be"), "UTF-16"),
+        (pickle.dumps, "a pickle"),
+    ],
+)
+def test_what_is_no_plain_text_is_called_by_its_name(pack, found, name, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(pack(json.dumps(LINES[1]).encode()))
+    assert found in (message := complaint(path)) and "cut off" not in message
 
 
 def test_sgbench_of_the_readme_and_of_masks(tmp_path):

@@ -192,6 +192,32 @@ def test_blank_lines_and_unknown_fields_do_not_matter(tmp_path):
     assert len(read(path)) == 1
 
 
+@pytest.mark.parametrize("name", ["rel_score", "confidence"])
+def test_a_score_of_relations_with_another_name_is_pointed_out(name, tmp_path, caplog):
+    content = content_of("coco")
+    for entry in content["rel_annotations"]:
+        entry[name] = entry.pop("score")
+    read(write_content(tmp_path, "coco", content))
+    (message,) = caplog.messages
+    assert "order of the file" in message and f"their score is '{name}'" in message
+    for entry in content["rel_annotations"]:
+        del entry[name]
+    caplog.clear()
+    read(write_content(tmp_path, "coco", content))
+    assert not caplog.messages
+
+
+def test_relations_out_of_the_order_of_their_scores_are_pointed_out_once(tmp_path, caplog):
+    lines = content_of("jsonl")
+    read(write_content(tmp_path, "jsonl", lines))
+    assert not caplog.messages
+    lines[1]["relation_scores"].reverse()
+    lines.append(lines[1] | {"image_id": 9})
+    read(write_content(tmp_path, "jsonl", lines))
+    (message,) = caplog.messages
+    assert "line 2, image 7" in message and "strict" in message
+
+
 def test_lines_are_read_one_by_one(tmp_path):
     path = tmp_path / "p.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in LINES) + "broken")

@@ -221,6 +221,7 @@ def test_references_keep_boxes_that_the_processor_would_clip():
             ["--save_predictions", "model/config.json/all.jsonl"],
             "--save_predictions: cannot write model/config.json/all",
         ),
+        (["--output", "x", "--save_predictions", "./x"], "--output: x is what --save_predictions names, too"),
         (["--objects", "--mode", "sgcls"], "--objects needs --mode sgdet: in sgcls boxes are given"),
         (["--iou_threshold", "0"], "--iou_threshold must be above 0 and at most 1, got 0.0"),
         (["--report", "page.html", "--mode", "predcls"], "--report needs --mode sgdet"),
