@@ -107,13 +107,7 @@ class ErrorAnatomy:
 
     def add_images(self, images: ImageBatch) -> None:
         """Adds images that `read_images` has read."""
-        skip = self.protocol.skip_images_without_predictions
-        related = [
-            i
-            for i, (prediction, reference) in enumerate(zip(images.predictions, images.references, strict=True))
-            if len(reference.relations) and (len(prediction.relations) or not skip)
-        ]
-        for chunk in images.select(related).chunks(_CHUNK):
+        for chunk in images.counted(self.protocol.skip_images_without_predictions).chunks(_CHUNK):
             self._add_chunk(chunk)
 
     def merge(self, other: ErrorAnatomy) -> ErrorAnatomy:
