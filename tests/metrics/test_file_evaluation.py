@@ -144,7 +144,9 @@ def plain(values):
 def test_the_numbers_are_those_of_the_metric_in_memory(root, graphs, files, tmp_path):
     results = results_of(root, *files, tmp_path=tmp_path)
     for by_id, found in zip(graphs, results["predictions"], strict=True):
-        assert found["num_images"] == 30 and found["ks"] == list(KS) and list(found["protocols"]) == list(PROTOCOLS)
+        assert (
+            found["num_images_added"] == 30 and found["ks"] == list(KS) and list(found["protocols"]) == list(PROTOCOLS)
+        )
         for name, of_protocol in found["protocols"].items():
             metric = in_memory(root, by_id, name)
             assert of_protocol["metrics"] == plain(metric.compute())
@@ -248,7 +250,7 @@ def test_missing_images_count_as_silent(root, graphs, tmp_path, caplog):
     nothing = {name: [] for name in ("boxes", "labels", "scores", "relations")}
     with caplog.at_level(logging.WARNING):
         found = results_of(root, write(tmp_path / "p.jsonl", some), tmp_path=tmp_path)["predictions"][0]
-    assert found["num_images"] == 30 and found["num_missing_images"] == 4
+    assert found["num_images_added"] == 30 and found["num_missing_images"] == 4
     assert "4 of the 30 images" in caplog.text
     for name, of_protocol in found["protocols"].items():
         expected = in_memory(root, graphs[0] | dict.fromkeys(ids[:4], nothing), name).compute()
@@ -334,7 +336,7 @@ def test_sentences_of_a_comparison():
     shared = {
         "mode": "sgdet",
         "iou_threshold": 0.5,
-        "num_images": 9,
+        "num_images_added": 9,
         "num_missing_images": 0,
         "ks": [50],
         "protocols": {},
