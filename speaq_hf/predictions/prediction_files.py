@@ -116,9 +116,13 @@ def _recognised(path: Path) -> tuple[str, Any]:
         raise ValueError(f"{path}: the file is empty, expected predictions")
     if first.startswith(b"PK\x03\x04"):
         raise ValueError(f"{path}: a ZIP file; of SGBench's formats, only JSON with boxes is read")
-    if path.suffix == ".jsonl" or _is_first_line(first, path):
+    if path.suffix == ".jsonl":
         return "jsonl", None
-    content = parse_json(path.read_bytes(), str(path))
+    content = _parsed_line(first, path)
+    if jsonl.is_line(content):
+        return "jsonl", None
+    if content is None or path.read_bytes().strip() != first.strip():
+        content = parse_json(path.read_bytes(), str(path))
     for format, module in (("coco", coco), ("sgbench", sgbench)):
         if module.is_content(content):
             return format, content
@@ -129,11 +133,11 @@ def _recognised(path: Path) -> tuple[str, Any]:
     )
 
 
-def _is_first_line(line: bytes, path: Path) -> bool:
+def _parsed_line(line: bytes, path: Path) -> Any:
     try:
-        return jsonl.is_line(parse_json(line, str(path)))
+        return parse_json(line, str(path))
     except ValueError:  # JSON over several lines
-        return False
+        return None
 
 
 def _own_vocabulary(path: Path, format: str, content: Any) -> tuple[_Names, _Names]:

@@ -12,6 +12,7 @@ from numpy.testing import assert_array_equal
 from speaq_hf.predictions import (
     FORMATS,
     PredictionWriter,
+    prediction_files,
     read_predictions,
     read_scene_graphs,
     recognise_predictions,
@@ -190,6 +191,14 @@ def test_blank_lines_and_unknown_fields_do_not_matter(tmp_path):
     path = tmp_path / "p.jsonl"
     path.write_text("\ufeff" + json.dumps(LINES[0]) + "\r\n\n" + json.dumps(LINES[2] | {"author": "me"}) + "\n\n")
     assert len(read(path)) == 1
+
+
+@pytest.mark.parametrize("format", ["sgbench", "coco"])
+def test_one_line_is_parsed_once(format, tmp_path, monkeypatch):
+    path, parsed = write_content(tmp_path, format, content_of(format)), []
+    path.write_text(json.dumps(json.loads(path.read_text())) + "\n")
+    monkeypatch.setattr(prediction_files, "parse_json", lambda text, where: parsed.append(text) or json.loads(text))
+    assert prediction_files.recognise_predictions(path) == format and len(parsed) == 1
 
 
 def test_lines_are_read_one_by_one(tmp_path):
