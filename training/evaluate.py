@@ -264,7 +264,7 @@ def build_report(arguments: EvaluateArguments, results: dict[str, Any]) -> dict[
 
 def format_report(report: dict[str, Any]) -> str:
     """What `build_report` made, as tables for people."""
-    title = f"{report['split']}, {report['num_images']} images, {report['mode']}{' (oracle)' * report['oracle']}"
+    title = f"{report['split']}, {report['num_images_added']} images, {report['mode']}{' (oracle)' * report['oracle']}"
     title += f", IoU {report['iou_threshold']:g}"
     parts = [title, *([report["note"]] if report["oracle"] else [])]
     parts += ["\n".join(protocol_table(name, results, report)) for name, results in report["protocols"].items()]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .comparison import Difference, compare_recall
-    from .error_anatomy import ErrorAnatomy, explain
+    from .error_anatomy import ErrorAnatomy, explain_triplets
     from .object_precision import ObjectPrecision
     from .oracle import ground_objects
     from .protocols import PROTOCOLS, EvaluationProtocol
@@ -24,7 +24,7 @@ __all__ = [
     "SceneGraphEvaluator",
     "SceneGraphRecall",
     "compare_recall",
-    "explain",
+    "explain_triplets",
     "ground_objects",
 ]
 
@@ -38,7 +38,7 @@ _MODULES = {
     "SceneGraphEvaluator": "scene_graph_evaluator",
     "SceneGraphRecall": "scene_graph_recall",
     "compare_recall": "comparison",
-    "explain": "error_anatomy",
+    "explain_triplets": "error_anatomy",
     "ground_objects": "oracle",
 }
 

@@ -41,9 +41,10 @@ class TripletOutcome:
     place: int | None
 
 
-def explain(
-    prediction: ImageTriplets,
-    reference: ImageTriplets,
+def explain_triplets(
+    prediction: Any,
+    reference: Any,
+    num_predicates: int,
     protocol: str | EvaluationProtocol = "strict",
     iou_threshold: float = 0.5,
     k: int = 50,
@@ -51,16 +52,28 @@ def explain(
     """Says of every annotated triplet of one image whether it was hit, and if not, why; see `triplet_errors`.
 
     Args:
-        prediction: The predicted graph.
-        reference: The annotated graph.
+        prediction: A `SceneGraph` or a mapping, as `SceneGraphRecall.add_batch` takes it.
+        reference: The annotation, likewise.
+        num_predicates: P, without background.
         protocol: Name in `PROTOCOLS`, or a protocol of your own; its graph-constraint rules apply.
         iou_threshold: Lowest overlap of two boxes that agree, in [0, 1].
         k: Number of predictions that are looked at, at least 1.
 
     Returns:
         One outcome per annotated triplet; per distinct one, in the order of their rows, if the protocol merges them.
+
+    Raises:
+        ValueError: The protocol is unknown, or a field is missing, malformed, out of range or not finite.
     """
-    protocol = resolve_protocol(protocol)
+    graph = ImageTriplets.from_prediction(prediction, num_predicates, "Prediction")
+    truth = ImageTriplets.from_reference(reference, num_predicates, "Reference")
+    return outcomes_of_image(graph, truth, resolve_protocol(protocol), iou_threshold, k)
+
+
+def outcomes_of_image(
+    prediction: ImageTriplets, reference: ImageTriplets, protocol: EvaluationProtocol, iou_threshold: float, k: int
+) -> list[TripletOutcome]:
+    """What `explain_triplets` says, of arrays that have been read."""
     outcomes = _Outcomes.of([prediction], [reference], protocol, iou_threshold, k)
     rows = [None if row[0] < 0 else tuple(row) for row in outcomes.rows.tolist()]
     causes = [None if cause == _HIT else CAUSES[cause] for cause in outcomes.causes.tolist()]
@@ -107,13 +120,7 @@ class ErrorAnatomy:
 
     def add_images(self, images: ImageBatch) -> None:
         """Adds images that `read_images` has read."""
-        skip = self.protocol.skip_images_without_predictions
-        related = [
-            i
-            for i, (prediction, reference) in enumerate(zip(images.predictions, images.references, strict=True))
-            if len(reference.relations) and (len(prediction.relations) or not skip)
-        ]
-        for chunk in images.select(related).chunks(_CHUNK):
+        for chunk in images.counted(self.protocol.skip_images_without_predictions).chunks(_CHUNK):
             self._add_chunk(chunk)
 
     def merge(self, other: ErrorAnatomy) -> ErrorAnatomy:

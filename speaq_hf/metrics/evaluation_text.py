@@ -81,7 +81,7 @@ def short_names(files: Sequence[str]) -> list[str]:
 
 
 def _heading(name: str, evaluation: Mapping[str, Any], truth: str) -> str:
-    mode = f"{evaluation['mode']}, IoU {evaluation['iou_threshold']:g}, {evaluation['num_images']} images of {truth}"
+    mode = f"{evaluation['mode']}, IoU {evaluation['iou_threshold']:g}, {evaluation['num_images_added']} images of {truth}"
     missing = evaluation["num_missing_images"]
     return f"{name}: {mode}" + (f", {missing} of them not in the file" if missing else "")
 

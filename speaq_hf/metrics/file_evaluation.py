@@ -14,6 +14,7 @@ import numpy as np
 
 from ..json_files import finite_or_none
 from ..predictions import PredictedImage, read_predictions
+from .box_overlap import intersection_over_union
 from .comparison import Difference, compare_recall
 from .ground_truth import GroundTruth
 from .image_batch import GIVEN_FIELDS
@@ -23,6 +24,7 @@ from .scene_graph_evaluator import RecallSettings, SceneGraphEvaluator
 logger = logging.getLogger(__name__)
 
 _BATCH = 64  # images that are evaluated together
+_GIVEN_OVERLAP = 0.5  # of a written box with the given one, so that rounding and other conventions of pixels pass
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,41 @@ def _check_given(images: list[PredictedImage], references: list[dict[str, Any]],
             last = image.graph[name][:, :2].max(initial=-1)
             if last >= count:
                 raise ValueError(f"{image.where}: '{name}' name object {last}, but the ground truth has {count}")
+        _check_order(image, reference, mode)
+
+
+def _check_order(image: PredictedImage, reference: dict[str, Any], mode: str) -> None:
+    """What is given replaces what the file says, so that objects in another order would show as low recall only."""
+    hint = (
+        f"mode '{mode}' needs the objects in the order of the ground truth: put them in it and renumber the relations"
+    )
+    if "boxes" in image.graph:
+        theirs, ours = image.graph["boxes"], np.asarray(reference["boxes"], dtype=np.float64).reshape(-1, 4)
+        row = _first(~_agreeing(theirs, ours))
+        if row is not None:
+            raise ValueError(
+                f"{image.where}: '{image.boxes_field}' row {row} is {theirs[row].tolist()} as corners, but the box of "
+                f"object {row} in the ground truth is {ours[row].tolist()}; {hint}"
+            )
+    if "labels" in image.graph and "labels" in GIVEN_FIELDS[mode]:
+        theirs, ours = image.graph["labels"], np.asarray(reference["labels"])
+        row = _first(theirs != ours)
+        if row is not None:
+            raise ValueError(
+                f"{image.where}: 'labels' row {row} is class {theirs[row]} of the ground truth, but the class of object "
+                f"{row} there is {ours[row]}; {hint}"
+            )
+
+
+def _agreeing(theirs: np.ndarray, ours: np.ndarray) -> np.ndarray:
+    """Which boxes `(n,)` are the same but for rounding. One without area overlaps nothing, not even itself."""
+    overlap = intersection_over_union(theirs, ours)
+    return (overlap >= _GIVEN_OVERLAP) | (np.abs(theirs - ours) <= 1).all(axis=1)
+
+
+def _first(wrong: np.ndarray) -> int | None:
+    """The first row `(n,)` that is wrong, if any."""
+    return int(wrong.argmax()) if wrong.any() else None
 
 
 def _add_silent(rows: list[int], truth: GroundTruth, evaluator: SceneGraphEvaluator) -> None:

@@ -40,6 +40,24 @@ class ImageBatch:
         """The images with these numbers."""
         return ImageBatch(*([column[i] for i in images] for column in (self.predictions, self.references, self.keys)))
 
+    def counted(self, skip_without_predictions: bool) -> ImageBatch:
+        """The images that recall is averaged over: those with annotated relations.
+
+        Args:
+            skip_without_predictions: Leave out images for which no relation is predicted.
+
+        Returns:
+            These images, in their order.
+        """
+        pairs = zip(self.predictions, self.references, strict=True)
+        return self.select(
+            [
+                number
+                for number, (prediction, reference) in enumerate(pairs)
+                if len(reference.relations) and (len(prediction.relations) or not skip_without_predictions)
+            ]
+        )
+
     def chunks(self, size: int) -> Iterator[ImageBatch]:
         """The images in batches of at most `size`."""
         for start in range(0, len(self), size):

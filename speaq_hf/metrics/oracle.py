@@ -30,17 +30,19 @@ def ground_objects(prediction: Any, reference: Any, mode: str, iou_threshold: fl
        where classes are given, annotated objects of its own class come first. Of equal ones it is the first.
     2. An annotated object takes, in "sgcls", class and score of the best-scoring predicted object that went to it; in
        "predcls" its own class, with score 1.
-    3. A relation goes with its two ends. It is dropped if one of them went nowhere, or both went to one object. The
-       others keep their order, and repetitions stay: how to count them is for the protocol to say.
+    3. A relation goes with its two ends. It is dropped if one of them went nowhere, or both went to one object.
+       Repetitions stay: how to count them is for the protocol to say.
+    4. Relations are ranked anew, with and without graph constraint by the same scores: subject score x object score x
+       predicate probability with the object scores of step 2 (in "predcls" the probability alone). Of equal ones the
+       earlier stays first. Without `predicate_probabilities` they keep their order and their scores.
 
     So many predicted objects may go to one annotated object. A one-to-one (Hungarian) matching would let one survive.
     But every relation query comes with objects of its own; suppression leaves an object once for every class that a
     query saw in it (man, person, player) and for every box that differs enough, and the queries' relations hang on all
     of these. A one-to-one matching would drop the relations of all but one, and punish the model for what the given
-    boxes should spare it: with the model of the demo it keeps 8 % of the relations instead of 19 %, and R@20 in
-    "predcls" (protocol "strict") is 53.7 % instead of 65.2 %. It would also hang together over the whole image: one
-    object more or less changes the matches of others. Its merit, that nothing is gained by predicting an object twice,
-    is the business of the protocol: "strict" counts every pair once.
+    boxes should spare it: with the model of the demo it keeps 8 % of the relations instead of 19 %. It would also
+    hang together over the whole image: one object more or less changes the matches of others. Its merit, that nothing
+    is gained by predicting an object twice, is the business of the protocol: "strict" counts every pair once.
 
     An oracle's recall is not always higher than that in "sgdet". There, every relation comes with classes of its own,
     and of an object that is annotated twice both can be hit. Here "sgcls" gives an object one class for all of its
@@ -55,8 +57,8 @@ def ground_objects(prediction: Any, reference: Any, mode: str, iou_threshold: fl
 
     Returns:
         A graph for `SceneGraphRecall` in this mode, over the m annotated objects in their order: `boxes`, `labels`,
-        `scores`, at most k `relations`, and what the prediction has of `relation_scores`, `predicate_probabilities`
-        and `unconstrained_relations`. In "sgcls" an object without predicted objects has class 0 and score 0; no relation
+        `scores`, at most k `relations`, with probabilities `predicate_probabilities` and `relation_scores`, and without
+        them what the prediction has of `relation_scores` and `unconstrained_relations`. In "sgcls" an object without predicted objects has class 0 and score 0; no relation
         names it.
 
     Raises:
@@ -79,7 +81,7 @@ def ground_objects(prediction: Any, reference: Any, mode: str, iou_threshold: fl
     target = _targets(graph, truth, iou_threshold, prefer_own_class=mode == "predcls")
     given = {"labels": truth.labels, "scores": np.ones(len(truth.labels), dtype=np.float32)}
     objects = given if mode == "predcls" else _best_of_each(graph, target, len(truth.labels))
-    return {"boxes": truth.boxes, **objects, **_moved_relations(graph, target)}
+    return {"boxes": truth.boxes, **objects, **_ranked(_moved_relations(graph, target), objects["scores"])}
 
 
 def _num_predicates(prediction: Any) -> int:
@@ -122,9 +124,21 @@ def _moved_relations(prediction: ImageTriplets, target: np.ndarray) -> dict[str,
     for name in ("relation_scores", "predicate_probabilities"):
         if getattr(prediction, name) is not None:
             fields[name] = getattr(prediction, name)[kept]
-    if prediction.unconstrained_relations is not None:
+    # With probabilities these follow from them, with the new object scores.
+    if prediction.unconstrained_relations is not None and prediction.predicate_probabilities is None:
         fields["unconstrained_relations"], _ = _moved(prediction.unconstrained_relations, target)
     return fields
+
+
+def _ranked(fields: dict[str, np.ndarray], object_scores: np.ndarray) -> dict[str, np.ndarray]:
+    """The relations by subject score x object score x predicate probability; as they are without probabilities."""
+    if "predicate_probabilities" not in fields:
+        return fields
+    subjects, objects, predicates = fields["relations"].T
+    probabilities = fields["predicate_probabilities"][np.arange(len(predicates)), predicates]
+    fields["relation_scores"] = object_scores[subjects] * object_scores[objects] * probabilities
+    best_first = np.argsort(-fields["relation_scores"], kind="stable")
+    return {name: values[best_first] for name, values in fields.items()}
 
 
 def _moved(relations: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..html_pages import data_uri
 from .candidates import competing_rows, ranked_graph
-from .error_anatomy import TripletOutcome, explain
+from .error_anatomy import TripletOutcome, outcomes_of_image
 from .image_batch import read_images
 from .image_triplets import ImageTriplets
 from .protocols import EvaluationProtocol
@@ -108,7 +108,7 @@ def _judged(
     except ValueError as error:
         raise ValueError(f"Example {example.name!r} of the report: {error}") from error
     (graph,), (reference,) = images.predictions, images.references
-    outcomes = explain(graph, reference, rules.protocol, rules.iou_threshold, rules.k)
+    outcomes = outcomes_of_image(graph, reference, rules.protocol, rules.iou_threshold, rules.k)
     return ranked_graph(graph, rules.protocol), reference, outcomes
 
 

@@ -111,13 +111,13 @@ class SceneGraphEvaluator:
             confidence: Of the intervals, in (0, 1).
 
         Returns:
-            `mode`, `iou_threshold`, `ks`, `confidence`, `num_images` (added), `protocols` (by name: `fingerprint`, `rules`,
+            `mode`, `iou_threshold`, `ks`, `confidence`, `num_images_added`, `protocols` (by name: `fingerprint`, `rules`,
             `metrics` as `SceneGraphRecall.compute` gives them, and `intervals` if there are replicates) and the result
             of each tally under its name.
         """
         first = next(iter(self.recalls.values()))
         shared = {"mode": first.mode, "iou_threshold": first.iou_threshold, "ks": list(first.ks)}
-        shared |= {"confidence": confidence, "num_images": self._num_added}
+        shared |= {"confidence": confidence, "num_images_added": self._num_added}
         protocols = {name: _protocol_results(recall, confidence) for name, recall in self.recalls.items()}
         return shared | {"protocols": protocols} | {name: tally.compute() for name, tally in self.tallies.items()}
 

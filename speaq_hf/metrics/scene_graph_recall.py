@@ -227,13 +227,10 @@ class SceneGraphRecall:
     def _add_chunk(self, images: ImageBatch) -> None:
         self._num_added += len(images)
         self.images_checksum = (self.images_checksum + sum(images.keys)) % 2**64
-        related = [i for i, reference in enumerate(images.references) if len(reference.relations)]
-        silent = {i for i in related if not len(images.predictions[i].relations)}
+        related = images.counted(skip_without_predictions=False)
         self.num_images_without_relations += len(images) - len(related)
-        self.num_images_without_predictions += len(silent)
-        if self.protocol.skip_images_without_predictions:
-            related = [i for i in related if i not in silent]
-        images = images.select(related)
+        self.num_images_without_predictions += sum(not len(graph.relations) for graph in related.predictions)
+        images = related.counted(self.protocol.skip_images_without_predictions)
         if not len(images):
             return
         given = self.mode != "sgdet"

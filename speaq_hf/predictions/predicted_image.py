@@ -14,6 +14,7 @@ BoxFormat = Literal["xyxy", "xywh"]
 _BOX_NAMES = {"xyxy": "corners (x1, y1, x2, y2)", "xywh": "(x, y, width, height)"}
 # A network that predicts centre and size as shares of the image reaches half an image beyond its border, and no further.
 _LARGEST_EXCESS = 0.51  # rounding included
+_FEWEST_SHARES = 3  # boxes; one or two may truly be that small and in the corner
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def check_boxes_inside(
         box_format: How the file writes boxes.
 
     Raises:
-        ValueError: A box lies more than half an image outside, or all are fractions of a pixel.
+        ValueError: A box lies more than half an image outside, or at least three, and all, are fractions of a pixel.
     """
     if corners is None or not len(corners):
         return
@@ -108,6 +109,8 @@ def check_boxes_inside(
             f"{where} row {row} reaches from x1, y1 = {corners[row, :2].tolist()} to x2, y2 = {corners[row, 2:].tolist()}, "
             f"but {size}: boxes are {_BOX_NAMES[box_format]} in its pixels; are they {guess}?"
         )
+    if len(corners) < _FEWEST_SHARES:
+        return
     if 0 < corners.max() <= 1 and (corners != np.rint(corners)).any() and min(height, width) > 1:
         raise ValueError(f"{where}: no box reaches beyond 1, but {size}: boxes are in pixels, not shares of the image")
 

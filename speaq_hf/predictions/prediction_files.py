@@ -130,14 +130,18 @@ def _recognised(path: Path) -> tuple[str, Any]:
     with open(path, "rb") as file:
         first, second = islice(chain((line for line in file if line.strip()), (b"", b"")), 2)
     _check_beginning(first, path)
-    if path.suffix == ".jsonl" or _is_first_line(first, path):
+    if path.suffix == ".jsonl":
         return "jsonl", None
-    try:
-        content = parse_json(path.read_bytes(), str(path))
-    except ValueError:
-        if _are_objects(first, second):  # a faulty first line; the reader names it and the field
-            return "jsonl", None
-        raise
+    content = _parsed_line(first, path)
+    if jsonl.is_line(content):
+        return "jsonl", None
+    if content is None or second:
+        try:
+            content = parse_json(path.read_bytes(), str(path))
+        except ValueError:
+            if _are_objects(first, second):  # a faulty first line; the reader names it and the field
+                return "jsonl", None
+            raise
     for format, module in (("coco", coco), ("sgbench", sgbench)):
         if module.is_content(content):
             return format, content
@@ -179,11 +183,11 @@ def _described(content: Any) -> str:
     return f"{content!r:.200}"
 
 
-def _is_first_line(line: bytes, path: Path) -> bool:
+def _parsed_line(line: bytes, path: Path) -> Any:
     try:
-        return jsonl.is_line(parse_json(line, str(path)))
+        return parse_json(line, str(path))
     except ValueError:  # JSON over several lines
-        return False
+        return None
 
 
 def _own_vocabulary(path: Path, format: str, content: Any) -> tuple[_Names, _Names]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speaq_hf.metrics import PROTOCOLS, ErrorAnatomy, SceneGraphRecall, explain, triplet_errors
+from speaq_hf.metrics import PROTOCOLS, ErrorAnatomy, SceneGraphRecall, explain_triplets, triplet_errors
 from speaq_hf.metrics.box_overlap import intersection_over_union
 from speaq_hf.metrics.candidates import competing_rows, ranked_graph
 from speaq_hf.metrics.image_batch import read_images
@@ -40,8 +40,14 @@ RIDES = graph(PAIR, [[0, 1, RIDING]])
 
 
 def explained(objects, relations, truth=RIDES, protocol="strict", k=1, iou_threshold=0.5):
-    images = read_images([graph(objects, relations)], [truth], P)
-    return explain(images.predictions[0], images.references[0], protocol, iou_threshold, k)
+    return explain_triplets(graph(objects, relations), truth, P, protocol, iou_threshold, k)
+
+
+def test_faulty_graphs_are_refused():
+    with pytest.raises(ValueError, match=r"Prediction: `relations` row 0 is \[0, 2, 0\]"):
+        explained(PAIR, [[0, 2, 0]])
+    with pytest.raises(ValueError, match="Reference: the field `labels` is missing"):
+        explain_triplets(RIDES, {"boxes": []}, P)
 
 
 def causes(*arguments, **options):
@@ -337,7 +343,7 @@ def test_missed_is_what_the_ranking_says_and_only_the_causes_that_can_be(seed, p
     rules = PROTOCOLS[protocol]
     for prediction, reference in zip(images.predictions, images.references, strict=True):
         places = rank_triplets([prediction], [reference], rules, iou_threshold, k).constrained
-        outcomes = explain(prediction, reference, rules, iou_threshold, k)
+        outcomes = explain_triplets(prediction, reference, P, rules, iou_threshold, k)
         assert [outcome.cause is None for outcome in outcomes] == (places < k).tolist()
         assert [outcome.place for outcome in outcomes if outcome.cause is None] == places[places < k].tolist()
         competing = len(competing_rows(ranked_graph(prediction, rules), rules))
@@ -351,7 +357,7 @@ def test_what_is_not_predicted_stays_missed_at_every_k(seed, protocol, k):
     """Only `below_k` depends on K alone: the first five causes hold at every K, and more places help the others."""
     images = read_images(*random_images(seed), P)
     for prediction, reference in zip(images.predictions, images.references, strict=True):
-        now, later = (explain(prediction, reference, protocol, 0.5, limit) for limit in (k, 1000))
+        now, later = (explain_triplets(prediction, reference, P, protocol, 0.5, limit) for limit in (k, 1000))
         for outcome, unlimited in zip(now, later, strict=True):
             if outcome.cause in CAUSES[:5]:
                 assert outcome == unlimited

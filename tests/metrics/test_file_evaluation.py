@@ -16,10 +16,11 @@ from speaq_hf.data.scene_graph_table import SceneGraphTable
 from speaq_hf.json_files import finite_or_none
 from speaq_hf.metrics import PROTOCOLS, ObjectPrecision, SceneGraphRecall, compare_recall
 from speaq_hf.metrics.evaluation_text import evaluation_text
+from speaq_hf.metrics.file_evaluation import _check_order
 from speaq_hf.metrics.ground_truth import GroundTruth
 from speaq_hf.metrics.image_batch import read_images
 from speaq_hf.metrics.report_charts import OUTCOMES
-from speaq_hf.predictions import PredictionWriter
+from speaq_hf.predictions import PredictedImage, PredictionWriter
 from speaq_hf.scene_graph import SceneGraph
 from tests.data.factories import OBJECTS, PREDICATES, dataset, row, write_genome
 from tests.metrics.made_up_evaluations import page_data
@@ -144,7 +145,9 @@ def plain(values):
 def test_the_numbers_are_those_of_the_metric_in_memory(root, graphs, files, tmp_path):
     results = results_of(root, *files, tmp_path=tmp_path)
     for by_id, found in zip(graphs, results["predictions"], strict=True):
-        assert found["num_images"] == 30 and found["ks"] == list(KS) and list(found["protocols"]) == list(PROTOCOLS)
+        assert (
+            found["num_images_added"] == 30 and found["ks"] == list(KS) and list(found["protocols"]) == list(PROTOCOLS)
+        )
         for name, of_protocol in found["protocols"].items():
             metric = in_memory(root, by_id, name)
             assert of_protocol["metrics"] == plain(metric.compute())
@@ -210,13 +213,45 @@ def test_given_objects(mode, root, tmp_path):
     assert f"line 4, image {lines[3]['image_id']}" in message and "of the ground truth in its order" in message
 
 
+@pytest.mark.parametrize("mode", ["predcls", "sgcls"])
+def test_given_objects_in_another_order_are_refused(mode, root, tmp_path):
+    rows, path = load_scene_graphs(root, "test"), tmp_path / "p.jsonl"
+    r = next(r for r in rows if len(set(r["objects"]["category"][:2])) == 2 and len(r["relations"]))
+    boxes, labels = np.array(r["objects"]["bbox"]), np.array(r["objects"]["category"])
+    swapped = np.arange(len(labels))
+    swapped[:2] = 1, 0
+    line = {"image_id": r["image_id"], "relations": [], "labels": labels.tolist(), "scores": [1.0] * len(labels)}
+    for wrong, field in (
+        ({"boxes": boxes[swapped].tolist()}, "boxes"),
+        ({"labels": labels[swapped].tolist()}, "labels"),
+    ):
+        path.write_text(json.dumps(line | {"boxes": boxes.tolist()} | wrong))
+        if (mode, field) == ("sgcls", "labels"):  # those are predicted
+            assert run(root, path, mode=mode).exit_code == 0
+            continue
+        message = said(run(root, path, mode=mode))
+        assert f"p.jsonl, line 1, image {r['image_id']}: '{field}' row 0 is" in message
+        assert "in the order of the ground truth" in message
+    path.write_text(json.dumps(line | {"boxes": (boxes + 0.4).tolist()}))  # rounded otherwise
+    assert run(root, path, mode=mode).exit_code == 0
+
+
+def test_a_given_box_without_area_agrees_with_itself():
+    image = PredictedImage(3, {"boxes": np.array([[5.0, 5, 5, 9]]), "relations": np.zeros((0, 3), int)}, "file")
+    _check_order(image, {"boxes": [[5, 5, 5, 9]], "labels": [0]}, "sgcls")
+    with pytest.raises(
+        ValueError, match=r"file: 'boxes' row 0 is \[5.0, 5.0, 5.0, 9.0\] as corners, but .* is \[8.0, "
+    ):
+        _check_order(image, {"boxes": [[8, 5, 8, 9]], "labels": [0]}, "sgcls")
+
+
 def test_missing_images_count_as_silent(root, graphs, tmp_path, caplog):
     ids = [image_id for image_id, graph in graphs[0].items() if len(graph)]
     some = {image_id: graph for image_id, graph in graphs[0].items() if image_id not in ids[:4]}
     nothing = {name: [] for name in ("boxes", "labels", "scores", "relations")}
     with caplog.at_level(logging.WARNING):
         found = results_of(root, write(tmp_path / "p.jsonl", some), tmp_path=tmp_path)["predictions"][0]
-    assert found["num_images"] == 30 and found["num_missing_images"] == 4
+    assert found["num_images_added"] == 30 and found["num_missing_images"] == 4
     assert "4 of the 30 images" in caplog.text
     for name, of_protocol in found["protocols"].items():
         expected = in_memory(root, graphs[0] | dict.fromkeys(ids[:4], nothing), name).compute()
@@ -302,7 +337,7 @@ def test_sentences_of_a_comparison():
     shared = {
         "mode": "sgdet",
         "iou_threshold": 0.5,
-        "num_images": 9,
+        "num_images_added": 9,
         "num_missing_images": 0,
         "ks": [50],
         "protocols": {},

@@ -181,7 +181,7 @@ def test_images_that_the_tally_refuses_do_not_count_as_recall():
     with pytest.raises(ValueError, match="there are 4 classes"):
         evaluator.add_batch([detected([SQUARE], [4], [0.5])], [related])
     results = evaluator.compute()
-    assert results["num_images"] == results["objects"]["num_images"] == 0
+    assert results["num_images_added"] == results["objects"]["num_images"] == 0
     assert results["protocols"]["strict"]["metrics"]["num_images"] == 0
 
 

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speaq_hf.metrics import SceneGraphRecall
+from speaq_hf.metrics import PROTOCOLS, SceneGraphRecall
+from speaq_hf.metrics.candidates import unconstrained_triplets
+from speaq_hf.metrics.image_triplets import ImageTriplets
 from speaq_hf.metrics.oracle import ORACLE_MODES, ground_objects
 from speaq_hf.scene_graph import SceneGraph
 from tests.metrics.recorded_images import recorded_predictions, recorded_references
@@ -48,12 +50,41 @@ def test_relations_go_with_their_objects():
         "boxes": TRUTH["boxes"],
         # Out fall the object far from all annotated ones and the relation within one; repetitions stay.
         "relations": [[0, 1, 3], [0, 1, 2], [1, 0, 0], [0, 1, 2]],
-        "relation_scores": np.float32([0.9, 0.8, 0.5, 0.4]).tolist(),
         "predicate_probabilities": np.eye(5)[[3, 2, 0, 2]].tolist(),
-        "unconstrained_relations": [[0, 1, 1]],
     }
-    assert as_lists(ground_objects(predicted, TRUTH, "sgcls")) == rows | {"labels": [6, 7], "scores": [0.5, 0.75]}
-    assert as_lists(ground_objects(predicted, TRUTH, "predcls")) == rows | {"labels": [4, 7], "scores": [1, 1]}
+    objects = {"labels": [6, 7], "scores": [0.5, 0.75], "relation_scores": [0.375] * 4}
+    assert as_lists(ground_objects(predicted, TRUTH, "sgcls")) == rows | objects
+    objects = {"labels": [4, 7], "scores": [1, 1], "relation_scores": [1] * 4}
+    assert as_lists(ground_objects(predicted, TRUTH, "predcls")) == rows | objects
+    del predicted["predicate_probabilities"]  # nothing tells new scores
+    plain = ground_objects(predicted, TRUTH, "predcls")
+    assert plain["relations"].tolist() == rows["relations"] and plain["unconstrained_relations"].tolist() == [
+        [0, 1, 1]
+    ]
+    assert plain["relation_scores"].tolist() == np.float32([0.9, 0.8, 0.5, 0.4]).tolist()
+
+
+@pytest.mark.parametrize(("mode", "score_of_left", "order"), [("sgcls", 0.5, [2, 1, 0]), ("predcls", 1, [1, 2, 0])])
+def test_relations_are_ranked_by_the_objects_new_scores(mode, score_of_left, order):
+    """A sure relation between unsure objects; without graph constraint it comes at the same place."""
+    truth = {"boxes": [LEFT, RIGHT, [40, 0, 50, 10]], "labels": [4, 7, 8], "relations": []}
+    probabilities = np.array([[0.1, 0.2, 0.4, 0.2, 0.1], [0.9, 0, 0, 0, 0.1], [0, 0.8, 0, 0, 0.2]])
+    relations = [[0, 1, 2], [0, 1, 0], [1, 2, 1]]
+    predicted = graph(
+        [*truth["boxes"], LEFT],
+        [5, 7, 8, 5],
+        [0.25, 1, 1, 0.5],
+        relations,
+        relation_scores=[3, 2, 1],
+        predicate_probabilities=probabilities,
+    )
+    grounded = ground_objects(predicted, truth, mode)
+    assert grounded["relations"].tolist() == [relations[i] for i in order]
+    expected = np.array([0.4 * score_of_left, 0.9 * score_of_left, 0.8])[order]
+    assert grounded["relation_scores"] == pytest.approx(expected)
+    assert grounded["predicate_probabilities"] == pytest.approx(probabilities[order])
+    images = ImageTriplets.from_prediction(grounded, 4, "here")
+    assert unconstrained_triplets(images, PROTOCOLS["speaq"], 3).tolist() == grounded["relations"].tolist()
 
 
 def test_given_classes_come_before_overlap():

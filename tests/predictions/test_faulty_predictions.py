@@ -8,11 +8,13 @@ import pickle
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speaq_hf.predictions import FORMATS, read_predictions
+from speaq_hf.predictions.predicted_image import check_boxes_inside
 from tests.predictions.factories import LINES, NAMES, content_of, write_content
 
 
@@ -213,6 +215,12 @@ def complaint(path) -> str:
     message = str(caught.value)
     assert str(path) in message and "\n" not in message and len(message) < 450
     return message
+
+
+def test_a_tiny_box_in_the_corner_is_no_share_of_the_image():
+    check_boxes_inside(np.array([[0.1, 0.1, 0.5, 0.5]] * 2), (100, 120), "here", "xyxy")
+    with pytest.raises(ValueError, match="not shares of the image"):
+        check_boxes_inside(np.array([[0.1, 0.1, 0.5, 0.5]] * 3), (100, 120), "here", "xyxy")
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -12,6 +12,7 @@ from numpy.testing import assert_array_equal
 from speaq_hf.predictions import (
     FORMATS,
     PredictionWriter,
+    prediction_files,
     read_predictions,
     read_scene_graphs,
     recognise_predictions,
@@ -216,6 +217,14 @@ def test_relations_out_of_the_order_of_their_scores_are_pointed_out_once(tmp_pat
     read(write_content(tmp_path, "jsonl", lines))
     (message,) = caplog.messages
     assert "line 2, image 7" in message and "strict" in message
+
+
+@pytest.mark.parametrize("format", ["sgbench", "coco"])
+def test_one_line_is_parsed_once(format, tmp_path, monkeypatch):
+    path, parsed = write_content(tmp_path, format, content_of(format)), []
+    path.write_text(json.dumps(json.loads(path.read_text())) + "\n")
+    monkeypatch.setattr(prediction_files, "parse_json", lambda text, where: parsed.append(text) or json.loads(text))
+    assert prediction_files.recognise_predictions(path) == format and len(parsed) == 1
 
 
 def test_lines_are_read_one_by_one(tmp_path):

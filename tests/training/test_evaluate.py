@@ -56,8 +56,8 @@ def test_report(saved_model, genome, capsys):
     report = run(saved_model, genome)
     assert (report["split"], report["mode"], report["protocol"]) == ("test", "sgdet", "speaq")
     metrics = report["metrics"]
-    assert report["num_images"] == len(load_synthetic_genome(genome, "test"))
-    assert metrics["num_images"] + metrics["num_images_without_relations"] == report["num_images"]
+    assert report["num_images_added"] == len(load_synthetic_genome(genome, "test"))
+    assert metrics["num_images"] + metrics["num_images_without_relations"] == report["num_images_added"]
     assert {"R@20", "ng-R@50", "zR@100", "mR@20", "F@100", "mR-tail@50"} <= metrics.keys()
     assert len(metrics["recall_per_predicate@20"]) == 50
     assert list(report["protocols"]) == ["speaq", "strict", "sgb", "sgbench"]
