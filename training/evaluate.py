@@ -145,7 +145,9 @@ def choose_output(arguments: EvaluateArguments) -> Path:
     else:
         # A model on the Hub has no folder, and one that several people use may be read-only.
         folders = [folder for folder in (Path(arguments.model), Path()) if folder.is_dir()]
-        candidates = [folder / f"evaluation_{arguments.split}.json" for folder in folders]
+        # An oracle must not take the place of what the model does alone.
+        mode = "" if arguments.mode == "sgdet" else f"_{arguments.mode}"
+        candidates = [folder / f"evaluation_{arguments.split}{mode}.json" for folder in folders]
     for path in candidates:
         if _can_write(path):
             check_not_replaced({"--save_predictions": arguments.save_predictions, "--output": path})

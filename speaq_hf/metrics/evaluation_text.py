@@ -109,6 +109,8 @@ def _sentences(differences: Mapping[str, Any], names: Sequence[str], ks: Sequenc
 
 def _sentence(name: str, difference: Mapping[str, float], names: Sequence[str]) -> str:
     value, low, high = (100 * difference[end] for end in ("value", "low", "high"))
+    if value == low == high == 0:
+        return f"{names[0]} and {names[1]} are equal on {name}"
     # The interval need not be symmetric: it, not the half of its width, decides.
     spread = f"{abs(value):.2f} ± {(high - low) / 2:.2f}"
     if low <= 0 <= high:

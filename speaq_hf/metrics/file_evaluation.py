@@ -241,7 +241,7 @@ def _add_silent(rows: list[int], truth: GroundTruth, evaluator: SceneGraphEvalua
 def _warn(path: str | os.PathLike, truth: GroundTruth, num_missing: int, num_unknown: int, num_plain: int) -> None:
     if num_missing:
         logger.warning(
-            "%s: %d of the %d images of %s are missing; they count as images without predictions",
+            "%s: %d of the %d images of %s are missing; those with relations count as images without predictions",
             *(path, num_missing, len(truth.rows), truth.name),
         )
     if num_unknown:

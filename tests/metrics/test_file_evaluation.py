@@ -347,12 +347,14 @@ def test_sentences_of_a_comparison():
         "R@50": {"value": 0.008, "low": 0.005, "high": 0.011},
         "mR@50": {"value": -0.02, "low": -0.03, "high": -0.01},
         "F@50": {"value": 0.01, "low": -0.01, "high": 0.03},
+        "ng-R@50": {"value": 0.0, "low": 0.0, "high": 0.0},
         "zR@50": {"value": None, "low": None, "high": None},
     }
     text = evaluation_text({"ground_truth": "x", "predictions": files, "comparison": {"speaq": differences}})
-    assert text.splitlines()[-4:] == [
+    assert text.splitlines()[-5:] == [
         "protocol speaq",
         "  A.jsonl is better than B.jsonl on R@50 by 0.80 ± 0.30 [0.50, 1.10]",
+        "  A.jsonl and B.jsonl are equal on ng-R@50",
         "  B.jsonl is better than A.jsonl on mR@50 by 2.00 ± 1.00 [1.00, 3.00]",
         "  A.jsonl and B.jsonl differ on F@50 by 1.00 ± 2.00, which may be chance: the interval [-1.00, 3.00] holds 0",
     ]

@@ -49,7 +49,8 @@ def saved_model(genome, tmp_path):
 def run(model, genome, *words):
     """The report of a run on the test images."""
     evaluate.main(["--model", str(model), "--data", str(genome), "--num_workers", "0", *words])
-    return json.loads((model / "evaluation_test.json").read_text())
+    (report,) = model.glob("evaluation_test*.json")
+    return json.loads(report.read_text())
 
 
 def test_report(saved_model, genome, capsys):
@@ -307,6 +308,8 @@ def test_default_output_avoids_a_read_only_model(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate.os, "access", lambda path, mode: Path(path) not in forbidden)
     arguments = evaluate.EvaluateArguments(str(model), "data")
     assert evaluate.choose_output(arguments) == model / "evaluation_test.json"
+    oracle = evaluate.EvaluateArguments(str(model), "data", mode="predcls")
+    assert evaluate.choose_output(oracle) == model / "evaluation_test_predcls.json"
     forbidden.add(model)
     assert evaluate.choose_output(arguments) == Path("evaluation_test.json")
     forbidden.add(tmp_path)
