@@ -205,6 +205,7 @@ class _Outcomes:
         iou_threshold: float,
         k: int,
     ) -> _Outcomes:
+        """The outcomes of the annotated triplets of B images, T in all; arguments as of `rank_triplets`."""
         ranks = rank_triplets(predictions, references, protocol, iou_threshold, k)
         starts = np.searchsorted(ranks.image, np.arange(1, len(predictions)))
         parts = (np.split(values, starts) for values in (ranks.row, ranks.constrained))

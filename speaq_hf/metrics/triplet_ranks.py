@@ -155,6 +155,7 @@ class _Agreement:
     def of(
         cls, predicted: _Objects, annotated: _Objects, protocol: EvaluationProtocol, iou_threshold: float
     ) -> _Agreement:
+        """Compares every predicted object with the annotated ones of its image and class."""
         widths = np.diff(annotated.start)[predicted.image]
         row_start = np.cumsum(widths) - widths
         ours, theirs = _join((predicted.image, predicted.labels), (annotated.image, annotated.labels))

@@ -138,6 +138,7 @@ class _Coco:
         }
 
     def add(self, image_id: int | str, graph: SceneGraph) -> None:
+        """Keeps an image's entries until the end: each section of the file holds those of all images."""
         height, width = graph.image_size
         self._content["images"].append({"id": image_id, "width": width, "height": height})
         entry, objects = graph.to_coco(image_id), self._content["annotations"]
