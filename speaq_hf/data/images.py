@@ -3,24 +3,15 @@
 
 from __future__ import annotations
 
-import errno
 import io
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from datasets import Dataset
 from datasets import Image as ImageFeature
-from PIL import Image, ImageOps
+from PIL import Image
 
-
-# Of errors by which the system says that a file is missing, or that its content sent a decoder to an impossible place. Others,
-# such as too many open files or a failing disk, say nothing about the image.
-_ERRORS_OF_FILES = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EOVERFLOW}
-
-
-class UnreadableImageError(ValueError):
-    """An image file is missing, damaged or no image."""
+from ..image_reading import UnreadableImageError, is_of_the_system, to_rgb
 
 
 def undecoded(dataset: Dataset) -> Dataset:
@@ -46,31 +37,19 @@ def read_image(row: Mapping[str, Any]) -> Image.Image:
         raise UnreadableImageError(f"image {row.get('image_id')} is missing in its row; leave the row out")
     try:
         if isinstance(image, Image.Image):
-            return _to_rgb(image)
+            return to_rgb(image)
         with Image.open(image["path"] if image["bytes"] is None else io.BytesIO(image["bytes"])) as opened:
-            return _to_rgb(opened)
+            return to_rgb(opened)
     except MemoryError:
         raise
     # Pillow's decoders raise many kinds of errors on damaged files, also SyntaxError and struct.error.
     except Exception as error:
         file = getattr(image, "filename", None) if isinstance(image, Image.Image) else image["path"]
         name = f"image {row.get('image_id')} ({file or 'stored in the dataset'})"
-        if _is_of_the_system(error):
+        if is_of_the_system(error):
             raise OSError(
                 error.errno, f"{error.strerror}: {name} cannot be read now; the file itself may be good"
             ) from error
         raise UnreadableImageError(
             f"{name} cannot be read: {error}; replace the file, or leave the image out"
         ) from error
-
-
-def _is_of_the_system(error: Exception) -> bool:
-    # Pillow's own errors about files are of this class, too, but have no number.
-    return isinstance(error, OSError) and error.errno is not None and error.errno not in _ERRORS_OF_FILES
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)  # turned as `datasets` and Detectron2 turn it
-    if image.mode.startswith("I"):  # 16 bits, of which `convert` would make white
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257.0).round().astype(np.uint8))
-    return image.convert("RGB")

@@ -1,0 +1,101 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""A model with its image processor: images in, scene graphs out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoImageProcessor, BaseImageProcessor, PreTrainedModel
+
+from .image_reading import ImageSource, read_image
+from .models.auto import AutoModelForSceneGraphGeneration
+from .packaged_models import packaged_model
+from .scene_graph import SceneGraph
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """Which relations a predicted graph keeps.
+
+    Args:
+        top_k: Number of relations per image, at least 1; `None` keeps all.
+        threshold: Lowest relation score kept, in [0, 1].
+        predicates_per_query: How many predicates each relation query proposes.
+        nms_threshold: IoU in [0, 1] above which two boxes of one class are one object.
+    """
+
+    top_k: int | None = 100
+    threshold: float = 0.0
+    predicates_per_query: int = 1
+    nms_threshold: float = 0.5
+
+
+class SceneGraphPredictor:
+    """Predicts the scene graphs of images.
+
+    Args:
+        model: A model of this package, in whatever place and number format it shall compute.
+        processor: Its image processor.
+    """
+
+    def __init__(self, model: PreTrainedModel, processor: BaseImageProcessor) -> None:
+        self.model = model.eval()
+        self.processor = processor
+
+    @classmethod
+    def from_pretrained(
+        cls, model: str | os.PathLike | None = None, *, device: str | torch.device | None = None, **kwargs: Any
+    ) -> SceneGraphPredictor:
+        """Loads model and processor.
+
+        Args:
+            model: Folder or Hub name; the small model that comes with the package when missing.
+            device: Where to compute; default: the accelerator if there is one.
+            kwargs: Of `from_pretrained`: `revision`, `token`, `cache_dir`, `dtype`, …; `dtype` is the model's alone.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            OSError: There is no such model.
+        """
+        source = packaged_model() if model is None else model
+        loaded = AutoModelForSceneGraphGeneration.from_pretrained(source, **kwargs)
+        kwargs.pop("dtype", None)
+        return cls(loaded.to(device or preferred_device()), AutoImageProcessor.from_pretrained(source, **kwargs))
+
+    @torch.inference_mode()
+    def __call__(self, images: Sequence[ImageSource], options: GraphOptions | None = None) -> list[SceneGraph]:
+        """Predicts the graphs of a batch of images, of whatever sizes.
+
+        Args:
+            images: B images, see `read_image`.
+            options: Which relations are kept.
+
+        Returns:
+            B graphs, boxes in pixels of the upright images.
+
+        Raises:
+            UnreadableImageError: One of them cannot be read.
+        """
+        options = options or GraphOptions()
+        images = [read_image(image) for image in images]
+        inputs = self.processor(images, return_tensors="pt").to(self.model.device)
+        return self.processor.post_process_scene_graph(
+            self.model(**inputs),
+            target_sizes=[(image.height, image.width) for image in images],
+            top_k=options.top_k,
+            predicates_per_query=options.predicates_per_query,
+            nms_threshold=options.nms_threshold,
+            score_threshold=options.threshold,
+        )
+
+
+def preferred_device() -> torch.device:
+    """The accelerator of this machine, else what torch computes on by default."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return accelerator or torch.get_default_device()
