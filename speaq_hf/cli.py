@@ -3,11 +3,16 @@
 
 import typer
 
+from .commands.bench import bench
+from .commands.card import card
+from .commands.convert import convert
 from .commands.convert_data import convert_data
 from .commands.data_report import data_report
 from .commands.evaluate import evaluate
 from .commands.generate_data import generate_data
+from .commands.info import info
 from .commands.plot_log import plot_log
+from .commands.train import SETTINGS, train
 
 
 app = typer.Typer(
@@ -26,8 +31,9 @@ def _speaq() -> None:
 
 
 # In the order of `speaq --help`: from looking at images to making models.
-for _command in (evaluate, generate_data, convert_data, data_report, plot_log):
+for _command in (evaluate, generate_data, convert_data, data_report, plot_log, card, convert, info, bench):
     app.command(_command.__name__.replace("_", "-"))(_command)
+app.command("train", context_settings=SETTINGS)(train)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from transformers import DetrImageProcessorPil
 
 from speaq_hf import SpeaQImageProcessorPil
 from speaq_hf.data import object_names
+from speaq_hf.training_record import TrainingRecord
 
 from .arguments import RunArguments
 from .data import TrainingData
@@ -57,7 +58,8 @@ class DetectionTask:
         rows = self.data.validation
         return evaluate_recall(model, self.processor, rows, ObjectRecall(), accelerator, loading, predict_objects)
 
-    def save(self, model: TrainableDetector, folder: Path) -> None:
+    def save(self, model: TrainableDetector, folder: Path, record: TrainingRecord) -> None:
         """See `Task`. The processor is DETR's, which knows how to read a detector's outputs."""
         model.save_pretrained(folder)
         DetrImageProcessorPil(size=self.processor.size).save_pretrained(folder)
+        record.write(folder)

@@ -10,11 +10,13 @@ from torch import nn
 from speaq_hf import SpeaQForSceneGraphGeneration
 from speaq_hf.data import predicate_names
 from speaq_hf.metrics import SceneGraphRecall
+from speaq_hf.training_record import TrainingRecord
 
 from .arguments import RunArguments
 from .data import TrainingData
 from .model import build_config, build_model, build_processor
 from .prediction import LoadingOptions, evaluate_recall
+from .run_record import write_card
 
 
 class SceneGraphTask:
@@ -50,7 +52,9 @@ class SceneGraphTask:
         loading = LoadingOptions.from_arguments(self.arguments)
         return evaluate_recall(model, self.processor, self.data.validation, metric, accelerator, loading)
 
-    def save(self, model: nn.Module, folder: Path) -> None:
+    def save(self, model: nn.Module, folder: Path, record: TrainingRecord) -> None:
         """See `Task`."""
         model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
+        record.write(folder)
+        write_card(folder)

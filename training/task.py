@@ -8,6 +8,8 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import BaseImageProcessor
 
+from speaq_hf.training_record import TrainingRecord
+
 
 class Task(Protocol):
     """A model and its evaluation.
@@ -26,5 +28,5 @@ class Task(Protocol):
     def evaluate(self, model: nn.Module, accelerator: Accelerator) -> dict[str, Any]:
         """Metrics of the unwrapped model on the validation split. Every process must call it."""
 
-    def save(self, model: nn.Module, folder: Path) -> None:
-        """Write the unwrapped model and its processor, for `from_pretrained`. One process calls it."""
+    def save(self, model: nn.Module, folder: Path, record: TrainingRecord) -> None:
+        """Write the unwrapped model and its processor, for `from_pretrained`, and how it came about. One process calls it."""

@@ -2,6 +2,7 @@
 """The training loop: steps, logs, evaluations, checkpoints."""
 
 import contextlib
+import functools
 import itertools
 import logging
 import math
@@ -18,6 +19,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from speaq_hf.data import SceneGraphCollator, SceneGraphTransform
 from speaq_hf.data.images import undecoded
+from speaq_hf.training_record import DataSource, TrainingRecord
 
 from .arguments import RunArguments
 from .augmented_rows import AugmentedRows
@@ -31,6 +33,7 @@ from .optimization import build_optimizer, build_scheduler, restore_options
 from .optimization_step import OptimizationStep, StepResult
 from .readable_rows import CountingCollator, ReadableRows
 from .run_folder import RunFolder
+from .run_record import build_record, describe_sources
 from .tables import format_percent
 from .task import Task
 from .writing import naming_target
@@ -159,9 +162,23 @@ class Trainer:
 
         def write(temporary: Path) -> None:
             if self.accelerator.is_main_process:
-                self.task.save(self.accelerator.unwrap_model(self.model), temporary)
+                self.task.save(self.accelerator.unwrap_model(self.model), temporary, self._record())
 
         write_folder(folder, write, self.accelerator)
+
+    def _record(self) -> TrainingRecord:
+        """How the model of this step came about."""
+        measured = [
+            entry for entry in self.log.read() if (entry["step"], entry["type"]) == (self.state.step, "evaluation")
+        ]
+        evaluation = (
+            {name: value for name, value in measured[-1].items() if name not in ("step", "type")} if measured else None
+        )
+        return build_record(self.arguments, self.data, self._sources, self.state, self.accelerator, evaluation)
+
+    @functools.cached_property
+    def _sources(self) -> list[DataSource]:
+        return describe_sources(self.data)
 
     def _save_checkpoint(self) -> None:
         self._check_weights()
