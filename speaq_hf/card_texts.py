@@ -56,12 +56,12 @@ def weights_text(weights: Weights) -> str:
     return f"{weights.num_bytes / 1e6:,.1f} MB in {', '.join(types)}"
 
 
-def origin(record: TrainingRecord | None, is_converted: bool) -> str:
+def origin(name: str, record: TrainingRecord | None, is_converted: bool) -> str:
     """Where the weights come from."""
     if is_converted:
         return (
-            "Converted from a checkpoint of the authors' Detectron2 program with `conversion/convert_detectron2.py`; trained by "
-            "them, not with this package."
+            "Trained by the authors with their Detectron2 program, not with this package, and converted: `speaq convert "
+            f"--checkpoint model.pth --config config.yaml --output {name}` makes these files of theirs."
         )
     if record is None:
         return "How these weights came about is not recorded."
@@ -117,7 +117,7 @@ def limits(facts: ModelFacts, record: TrainingRecord | None, is_genome: bool) ->
     """What the model cannot do, one sentence or two each."""
     config = facts.config
     found = [
-        f"It knows no other classes than its {len(config.id2label)} object classes and {config.num_predicates} predicates."
+        f"It knows no classes but its {len(config.id2label)} of objects and {config.num_predicates} of predicates."
     ]
     if is_drawn(record):
         found.append(

@@ -91,7 +91,7 @@ def build_model_card(
         picture=options.picture,
         source=_quoted(name if options.source is None else options.source),
         model_rows=card_texts.model_rows(facts, files.weights),
-        origin=card_texts.origin(record, is_converted),
+        origin=card_texts.origin(name, record, is_converted),
         measured=[_table(measured) for measured in results],
         published=None if published is None else _published_table(published),
         intended_use=card_texts.intended_use(record),
@@ -195,6 +195,7 @@ def _published_table(published: PublishedResults) -> dict[str, Any]:
         "model": published.model,
         "paper": published.paper,
         "setting": published.setting,
+        "recipe": published.recipe,
         "ks": PUBLISHED_KS,
         "rows": rows,
     }
