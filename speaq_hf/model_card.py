@@ -41,7 +41,7 @@ class CardOptions:
     """What the files of a model do not say.
 
     Args:
-        name: Of the model; default: of its folder, or of its run's folder.
+        name: Of the model; default: that of its training run, else of its folder.
         source: What users give to `from_pretrained`; default: the name. Empty: nothing, it is the packaged model.
         license: Of the weights, as the Hub abbreviates it: "apache-2.0".
         picture: Address of a picture, relative to the card.
@@ -81,7 +81,7 @@ def build_model_card(
     results = list(_results_beside(files, record) if results is None else results)
     published = None if options.published is None else _published(options.published, facts)
     is_converted = published is not None or files.find(_CONVERSION_REPORT) is not None
-    name = options.name or _default_name(files)
+    name = options.name or _default_name(files, record)
     text = render_text(
         "model_card.md",
         marker=_MARKER,
@@ -136,7 +136,7 @@ def _results_beside(files: CheckpointFiles, record: TrainingRecord | None) -> li
     found = [] if files.folder is None else sorted(files.folder.glob("evaluation_*.json"))
     if found:
         return [read_results(path) for path in found]
-    if record is None or not record.evaluation:
+    if record is None or record.evaluation is None or "protocol" not in record.evaluation:
         return []
     return [validation_results(record.evaluation, record.sources[0].data)]
 
@@ -212,11 +212,10 @@ def _papers(facts: ModelFacts) -> list[str]:
     return [ISG_PAPER] if facts.variant == "iterative_sgg" else [SPEAQ_PAPER, ISG_PAPER]
 
 
-def _default_name(files: CheckpointFiles) -> str:
-    if files.folder is None:
-        return files.name
-    folder = files.folder.resolve()
-    return folder.parent.name if folder.name in ("final", "best") else folder.name
+def _default_name(files: CheckpointFiles, record: TrainingRecord | None) -> str:
+    if record is not None:
+        return record.name
+    return files.name if files.folder is None else files.folder.resolve().name
 
 
 def _quoted(source: str) -> str:

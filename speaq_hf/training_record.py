@@ -48,6 +48,7 @@ class TrainingRecord:
     """How a model came about.
 
     Args:
+        name: Of the run's folder.
         step: Optimizer steps taken.
         skipped_steps: Those without finite numbers.
         num_unreadable: Images that could not be read and others replaced.
@@ -62,6 +63,7 @@ class TrainingRecord:
         evaluation: Numbers on the validation split at this step, as `SceneGraphRecall.compute` gives them; None: not measured.
     """
 
+    name: str
     step: int
     skipped_steps: int
     num_unreadable: int

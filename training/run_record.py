@@ -83,6 +83,7 @@ def build_record(
     most = arguments.evaluation.max_images
     num_validation = len(data.validation) if most is None else min(most, len(data.validation))
     return TrainingRecord(
+        name=Path(arguments.training.output_dir).expanduser().resolve().name,
         step=state.step,
         skipped_steps=state.skipped_steps,
         num_unreadable=state.num_unreadable,
@@ -104,8 +105,8 @@ def write_card(folder: Path) -> None:
         from speaq_hf.model_card import write_model_card
 
         write_model_card(folder)
-    except (ImportError, OSError, ValueError) as error:
-        logger.warning("No model card was written: %s. `speaq card` writes it later.", error)
+    except Exception as error:  # no card is worth the model that hours of training have made
+        logger.warning("No model card was written: %s: %s. `speaq card` writes it later.", type(error).__name__, error)
 
 
 def _counts(data: TrainingData) -> tuple[Counter, Counter]:

@@ -24,7 +24,7 @@ def card(
     picture: Annotated[
         Path | None, typer.Option(help="An image whose predicted graph is drawn to graph.png beside the card.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the model; default: of its folder.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the model; default: of its run or folder.")] = None,
     source: Annotated[str | None, typer.Option(help="What users load, such as owner/name; default: the name.")] = None,
     license: Annotated[str | None, typer.Option(help="Of the weights, as on the Hub: apache-2.0.")] = None,
     published: Annotated[
