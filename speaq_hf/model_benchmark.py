@@ -119,13 +119,16 @@ def synchronize(device: torch.device | None) -> None:
 def reset_peak_memory(device: torch.device) -> None:
     """Let `peak_memory` of an accelerator begin anew; the peak of a process cannot be forgotten."""
     if device.type != "cpu":
-        torch.get_device_module(device).reset_peak_memory_stats(device)
+        reset = getattr(torch.get_device_module(device), "reset_peak_memory_stats", None)  # MPS has none
+        if reset is not None:
+            reset(device)
 
 
 def peak_memory(device: torch.device) -> int | None:
     """Most bytes that the tensors on an accelerator have held or, on a CPU, this process; None: not known here."""
     if device.type != "cpu":
-        return torch.get_device_module(device).max_memory_allocated(device)
+        read = getattr(torch.get_device_module(device), "max_memory_allocated", None)
+        return None if read is None else read(device)
     try:
         import resource
     except ImportError:  # Windows has none

@@ -5,6 +5,7 @@ import json
 import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from PIL import Image
 
 from speaq_hf import SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
 from speaq_hf.bench_command import BenchOptions, run_benchmark
-from speaq_hf.model_benchmark import Timing, measure, measure_batch, peak_memory
+from speaq_hf.model_benchmark import Timing, measure, measure_batch, peak_memory, reset_peak_memory
 from speaq_hf.predictor import SceneGraphPredictor
 from speaq_hf.report_tables import benchmark_text
 from speaq_hf.system_report import extras, missing_libraries, system_report
@@ -64,6 +65,18 @@ def test_the_peak_of_a_process_is_what_the_system_says():
         pytest.skip("this system has no /proc")
     (kilobytes,) = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
     assert peak_memory(torch.device("cpu")) == pytest.approx(1024 * int(kilobytes), rel=0.05)
+
+
+@pytest.mark.parametrize("knows_memory", [True, False])
+def test_the_peak_of_an_accelerator_is_its_own_if_it_tells(monkeypatch, knows_memory):
+    peaks = {"cuda": 900}
+    known = {"reset_peak_memory_stats": lambda device: peaks.update({device.type: 0}),
+             "max_memory_allocated": lambda device: peaks[device.type]}  # fmt: skip
+    monkeypatch.setattr(torch, "get_device_module", lambda device: SimpleNamespace(**known if knows_memory else {}))
+    device = torch.device("cuda")
+    assert peak_memory(device) == (900 if knows_memory else None)
+    reset_peak_memory(device)
+    assert peak_memory(device) == (0 if knows_memory else None)
 
 
 def test_the_packaged_model_is_measured_on_noise():

@@ -33,7 +33,9 @@ def info(name, *options):
 def cached_files():
     from huggingface_hub import scan_cache_dir
 
-    return {file.file_name for repo in scan_cache_dir().repos for revision in repo.revisions for file in revision.files}
+    return {
+        file.file_name for repo in scan_cache_dir().repos for revision in repo.revisions for file in revision.files
+    }
 
 
 def test_a_push_of_the_model_keeps_its_card(sender, receiver, tmp_path):
