@@ -3,6 +3,7 @@
 
 import typer
 
+from .commands.app import app as web_app
 from .commands.convert_data import convert_data
 from .commands.data_report import data_report
 from .commands.evaluate import evaluate
@@ -26,7 +27,7 @@ def _speaq() -> None:
 
 
 # In the order of `speaq --help`: from looking at images to making models.
-for _command in (evaluate, generate_data, convert_data, data_report, plot_log):
+for _command in (web_app, evaluate, generate_data, convert_data, data_report, plot_log):
     app.command(_command.__name__.replace("_", "-"))(_command)
 
 

@@ -324,8 +324,10 @@
     const follow = () => document.documentElement.dataset.theme = isDark(frame) ? "dark" : "light";
     follow();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTimeout(follow));
-    // The frame becomes as high as its content; only then does nothing have to be scrolled twice.
-    if (frame) new ResizeObserver(() => frame.style.height = `${document.documentElement.offsetHeight}px`).observe(document.documentElement);
+    if (!frame) return;
+    document.body.classList.add("framed");
+    // The frame becomes as high as its content: nothing has to be scrolled twice.
+    new ResizeObserver(() => frame.style.height = `${document.documentElement.offsetHeight}px`).observe(document.documentElement);
   }
 
   function start() {
