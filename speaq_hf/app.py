@@ -10,21 +10,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from threading import Lock
 
 import gradio as gr
-from gradio.data_classes import ImageData
 from markupsafe import Markup
 from PIL import Image
 
 from .image_reading import UnreadableImageError, read_image
 from .interactive_graph import framed_page, render_interactive_graph
-from .packaged_models import packaged_model
-from .predictor import GraphOptions, SceneGraphPredictor
+from .model_shelf import PACKAGED_MODEL, ModelShelf
+from .predictor import GraphOptions
 from .scene_graph import SceneGraph
 
 
-PACKAGED_MODEL = "speaq-tiny"
 EXAMPLES = sorted((Path(__file__).resolve().parent / "assets" / "examples").glob("*.jpg"))
 # Scores are products of three probabilities. What a model knows usually has some score above this one.
 LOW_SCORE = 0.2
@@ -48,35 +45,9 @@ _STYLE = """
 @media (max-width: 600px) { .fillable.app { padding: .75rem !important; } }
 """
 # On a phone the graph lies below what was tapped.
-_SHOW_GRAPH = "() => { if (innerWidth < 700) document.querySelector('#graph iframe')?.scrollIntoView({ behavior: 'smooth' }); }"
-
-
-class ModelShelf:
-    """Models by name, loaded when they are first asked for and kept.
-
-    Args:
-        models: Folders and Hub names; the packaged model is always there, too.
-    """
-
-    def __init__(self, models: Iterable[str | os.PathLike] = ()) -> None:
-        self.names = list(dict.fromkeys([*map(str, models), PACKAGED_MODEL]))
-        self._loaded: dict[str, SceneGraphPredictor] = {}
-        self._lock = Lock()
-
-    def __getitem__(self, name: str) -> SceneGraphPredictor:
-        """The model with its processor.
-
-        Raises:
-            KeyError: It is none of `names`: nobody but who starts the app says what is loaded.
-            OSError: It cannot be loaded.
-        """
-        if name not in self.names:
-            raise KeyError(f"{name} is none of the models {', '.join(self.names)}")
-        with self._lock:  # two visitors at once load it once
-            if name not in self._loaded:
-                source = packaged_model() if name == PACKAGED_MODEL else name
-                self._loaded[name] = SceneGraphPredictor.from_pretrained(source)
-            return self._loaded[name]
+_SHOW_GRAPH = (
+    "() => { if (innerWidth < 700) document.querySelector('#graph iframe')?.scrollIntoView({ behavior: 'smooth' }); }"
+)
 
 
 def build_app(
@@ -99,17 +70,18 @@ def build_app(
         gr.Markdown(_INTRODUCTION)
         with gr.Row():
             with gr.Column(scale=1, min_width=290):
-                image = gr.Image(label="Picture", elem_id="picture", height=240, buttons=[])
-                # Files are taken as they come: `read_image` turns them upright, and one sentence says what is wrong
-                # with them. A class of its own, which gradio foresees for this, would write a .pyi file beside this one.
-                image.preprocess = _uploaded_file
+                image = _picture_field()
                 if pictures:
-                    gr.Examples(pictures, [image], label="Examples", examples_per_page=12, api_visibility="private")
+                    choice = gr.Dataset(
+                        label="Examples", components=[gr.Image(visible=False)], samples=pictures, type="index"
+                    )
+                    # Not `gr.Examples`, which puts a fresh field without our `preprocess` in the place of this one.
+                    choice.click(lambda index: pictures[index][0], choice, image, api_visibility="private")
                 model = gr.Dropdown(
                     shelf.names,
                     value=shelf.names[0],
                     label="Model",
-                    info=f"{PACKAGED_MODEL} comes with the package and knows drawn scenes only.",
+                    info="The packaged one is small and knows drawn scenes only.",
                     elem_id="model",
                 )
             with gr.Column(scale=4, min_width=320):
@@ -158,7 +130,7 @@ def launch_app(app: gr.Blocks, *, host: str | None = None, port: int | None = No
     return public_address or local_address
 
 
-def graph_page(shelf: ModelShelf, path: Path | None, name: str) -> str:
+def graph_page(shelf: ModelShelf, path: str | os.PathLike | None, name: str) -> str:
     """What the app shows of a picture.
 
     Args:
@@ -171,6 +143,7 @@ def graph_page(shelf: ModelShelf, path: Path | None, name: str) -> str:
     """
     if path is None:
         return _WELCOME
+    path = Path(path)
     try:
         image = read_image(path)
     except UnreadableImageError:
@@ -183,8 +156,13 @@ def graph_page(shelf: ModelShelf, path: Path | None, name: str) -> str:
     return _hint(graph, name) + framed_page(_viewer(graph, image, path.stem))
 
 
-def _uploaded_file(payload: ImageData | None) -> Path | None:
-    return None if payload is None or payload.path is None else Path(payload.path)
+def _picture_field() -> gr.Image:
+    """A field that hands files on as they come: `read_image` turns them upright and says what is wrong with them."""
+    image = gr.Image(type="filepath", label="Picture", elem_id="picture", height=240, buttons=[])
+    # gradio would fail at a broken file before we can say a word. A subclass could do this, too, but gradio writes a .pyi
+    # file beside every module that has one.
+    image.preprocess = lambda payload: None if payload is None else payload.path
+    return image
 
 
 def _viewer(graph: SceneGraph, image: Image.Image, file_name: str) -> str:

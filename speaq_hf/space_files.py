@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ def write_space(
     for model in models:
         _check_hub_name(model)
     files = {
-        "app.py": _PROGRAM.format(models=_list_literal(models)),
+        "app.py": _PROGRAM.format(models=json.dumps(list(models)) if models else ""),
         "requirements.txt": f"{requirement}\n",
         "README.md": _readme(models, title),
     }
@@ -75,12 +76,10 @@ def write_space(
 
 def _check_hub_name(model: str) -> None:
     if Path(model).exists():
-        raise ValueError(f"{model} is a folder of this machine; a Space loads models of the Hub: push it, and name that")
+        raise ValueError(
+            f"{model} is a folder of this machine; a Space loads models of the Hub: push it, and name that"
+        )
     validate_repo_id(model)
-
-
-def _list_literal(models: Sequence[str]) -> str:
-    return f"[{', '.join(f'{chr(34)}{model}{chr(34)}' for model in models)}]" if models else ""
 
 
 def _readme(models: Sequence[str], title: str) -> str:

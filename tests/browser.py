@@ -84,16 +84,23 @@ class Browser:
             time.sleep(0.05)
         return value
 
-    def point_at(self, element: str) -> None:
-        """Moves the mouse to the middle of what an expression gives, in the page or in a frame of it."""
-        x, y = self.run(
-            f"(() => {{ let node = {element}; node.scrollIntoView({{ block: 'nearest' }}); let x = 0, y = 0;"
+    def point_at(self, element: str) -> dict[str, float]:
+        """Moves the mouse to the middle of what an expression gives, in the page or in a frame of it; says where that is."""
+        place = self.run(
+            f"(() => {{ const node = {element}; node.scrollIntoView({{ block: 'nearest' }}); let x = 0, y = 0;"
             " for (let part = node; part; part = part.ownerDocument.defaultView.frameElement) {"
             "   const box = part.getBoundingClientRect();"
             "   x += part === node ? box.x + box.width / 2 : box.x; y += part === node ? box.y + box.height / 2 : box.y;"
-            " } return [x, y]; })()"
+            " } return { x, y }; })()"
         )
-        self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        self.send("Input.dispatchMouseEvent", type="mouseMoved", **place)
+        return place
+
+    def click(self, element: str) -> None:
+        """Clicks, with the mouse, on what an expression gives."""
+        place = self.point_at(element)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
 
     def choose_file(self, element: str, path: Path) -> None:
         """Gives a file to the file field that an expression gives."""

@@ -14,7 +14,9 @@ from .user_errors import user_errors
 def app(
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Folder or Hub name of a model to choose, repeat for several; the packaged one is there, too."),
+        typer.Option(
+            help="Folder or Hub name of a model to choose, repeat for several; the packaged one is there, too."
+        ),
     ] = None,
     host: Annotated[
         str | None, typer.Option(help="Address to listen at; 0.0.0.0 for other machines. Default: this machine alone.")

@@ -325,9 +325,11 @@
     follow();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTimeout(follow));
     if (!frame) return;
-    document.body.classList.add("framed");
-    // The frame becomes as high as its content: nothing has to be scrolled twice.
-    new ResizeObserver(() => frame.style.height = `${document.documentElement.offsetHeight}px`).observe(document.documentElement);
+    // The frame becomes as high as its content: nothing has to be scrolled twice. A scroll bar that came and went would
+    // change the width, and with it the height.
+    document.documentElement.classList.add("framed");
+    const fit = () => frame.style.height = `${Math.ceil(document.documentElement.getBoundingClientRect().height)}px`;
+    new ResizeObserver(fit).observe(document.documentElement);
   }
 
   function start() {
