@@ -310,20 +310,33 @@
     try { return window.frameElement; } catch { return null; }
   }
 
-  /** Dark or light like the page outside, whose own switch is not the system's; else like the system. */
-  function isDark(frame) {
-    for (let node = frame?.parentElement; node; node = node.parentElement) {
-      const [red, green, blue, alpha = 1] = (node.ownerDocument.defaultView.getComputedStyle(node).backgroundColor.match(/[\d.]+/g) ?? []).map(Number);
-      if (alpha > 0.5) return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 110;
+  /** The colour behind the frame: of the innermost element around it that has one, else white. */
+  function colorBehind(frame) {
+    for (let node = frame.parentElement; node; node = node.parentElement) {
+      const color = node.ownerDocument.defaultView.getComputedStyle(node).backgroundColor;
+      const alpha = color.match(/[\d.]+/g)?.[3] ?? 1;
+      if (alpha > 0.5) return color;
     }
-    return !frame && matchMedia("(prefers-color-scheme: dark)").matches;
+    return "rgb(255, 255, 255)";
+  }
+
+  const isDarkColor = color => {
+    const [red, green, blue] = color.match(/[\d.]+/g).map(Number);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 110;
+  };
+
+  /** Dark or light like the page outside, whose own switch is not the system's; else like the system. */
+  function takeColors(frame) {
+    const root = document.documentElement, paper = frame && colorBehind(frame);
+    const dark = paper ? isDarkColor(paper) : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "dark" : "light";
+    if (paper) root.style.setProperty("--paper", paper);
   }
 
   function followPage() {
     const frame = outerFrame();
-    const follow = () => document.documentElement.dataset.theme = isDark(frame) ? "dark" : "light";
-    follow();
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTimeout(follow));
+    takeColors(frame);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTimeout(takeColors, 0, frame));
     if (!frame) return;
     // The frame becomes as high as its content: nothing has to be scrolled twice. A scroll bar that came and went would
     // change the width, and with it the height.
