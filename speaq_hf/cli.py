@@ -3,6 +3,7 @@
 
 import typer
 
+from .commands.app import app as web_app
 from .commands.bench import bench
 from .commands.card import card
 from .commands.convert import convert
@@ -31,7 +32,18 @@ def _speaq() -> None:
 
 
 # In the order of `speaq --help`: from looking at images to making models.
-for _command in (evaluate, generate_data, convert_data, data_report, plot_log, card, convert, info, bench):
+for _command in (
+    web_app,
+    evaluate,
+    generate_data,
+    convert_data,
+    data_report,
+    plot_log,
+    card,
+    info,
+    bench,
+    convert,
+):
     app.command(_command.__name__.replace("_", "-"))(_command)
 app.command("train", context_settings=SETTINGS)(train)
 

@@ -16,7 +16,7 @@ def packaged_model(name: str = "speaq-tiny") -> Path:
     Raises:
         ValueError: No such model comes with the package.
     """
-    names = sorted(path.name for path in _ASSETS.iterdir() if path.is_dir())
+    names = sorted(path.name for path in _ASSETS.iterdir() if (path / "config.json").is_file())
     if name not in names:
         raise ValueError(f"no model {name!r} comes with the package, only {', '.join(names)}")
     return _ASSETS / name

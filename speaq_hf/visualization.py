@@ -28,15 +28,11 @@ from .html_gallery import render_page
 from .metrics.box_overlap import pairwise_iou
 from .metrics.image_triplets import ImageTriplets
 from .metrics.pair_matching import match_triplets
+from .object_marks import PALETTE, numbered_names, object_colors, text_color
 from .scene_graph import SceneGraph
 
 
 HIT_COLOR, MISS_COLOR, NEUTRAL_COLOR = "#1a7f37", "#c62828", "#5f6b7a"
-# Twenty hues that differ from their neighbours; readable under black or white text.
-_PALETTE = (
-    "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#17becf", "#bcbd22", "#e377c2", "#8c564b", "#00897b",
-    "#f4b400", "#5c6bc0", "#c0ca33", "#ad1457", "#4fc3f7", "#6d4c41", "#81c784", "#ff8a65", "#7e57c2", "#ec407a",
-)  # fmt: skip
 _FONT_SIZE, _SMALL_FONT_SIZE = 9.0, 8.0
 _TEXT_PADDING = 3.0
 _MARGIN, _TITLE_HEIGHT, _LINE_HEIGHT = 12.0, 20.0, 13.0
@@ -84,7 +80,7 @@ def plot_scene_graph(
         ValueError: The image has another size than the graph's.
     """
     graph = graph if max_relations is None else graph.top(max_relations, keep_isolated=len(graph) <= max_relations)
-    row = _Row(graph, image, _colors(len(graph.boxes)), [NEUTRAL_COLOR] * len(graph), show_scores)
+    row = _Row(graph, image, object_colors(len(graph.boxes)), [NEUTRAL_COLOR] * len(graph), show_scores)
     return _stack_rows([row], [title])
 
 
@@ -115,7 +111,7 @@ def compare_scene_graphs(
     hits = find_hits(predicted, reference, iou_threshold)
     predicted_hits, reference_hits = hits.any(axis=1), hits.any(axis=0)
     options = {"image_side": _SMALL_IMAGE_SIDE, "with_list": True}
-    colors = _colors(len(reference.boxes))
+    colors = object_colors(len(reference.boxes))
     rows = [
         _Row(predicted, image, _matching_colors(predicted, reference), _hit_colors(predicted_hits), True, **options),
         _Row(reference, image, colors, _hit_colors(reference_hits), False, **options),
@@ -219,7 +215,7 @@ class _Row:
     ) -> None:
         self.graph, self.image = graph, image
         self.object_colors, self.relation_colors = object_colors, relation_colors
-        self.names, self.scores = _numbered_names(graph), _score_texts(graph, show_scores)
+        self.names, self.scores = numbered_names(graph), _score_texts(graph, show_scores)
         self.predicates = [
             graph.id2predicate[predicate] + score
             for predicate, score in zip(graph.relations[:, 2].tolist(), self.scores, strict=True)
@@ -329,7 +325,7 @@ def _place_label(axes: Axes, box: Sequence[float], name: str, color: str, placed
     area = _free_area(axes, box, size, placed)
     x, y = axes.transData.inverted().transform(((area.x0 + area.x1) / 2, (area.y0 + area.y1) / 2))
     axes.text(
-        x, y, name, fontsize=_SMALL_FONT_SIZE, color=_text_color(color), va="center", ha="center", parse_math=False,
+        x, y, name, fontsize=_SMALL_FONT_SIZE, color=text_color(color), va="center", ha="center", parse_math=False,
         bbox={"boxstyle": "square,pad=0.15", "facecolor": color, "edgecolor": "none"}, zorder=5,
     )  # fmt: skip
     return area
@@ -373,7 +369,7 @@ def _draw_graph(axes: Axes, row: _Row) -> None:
         )  # fmt: skip
     for center, name, color in zip(row.layout.objects, row.names, row.object_colors, strict=True):
         axes.text(
-            *center, name, fontsize=_FONT_SIZE, color=_text_color(color), ha="center", va="center", parse_math=False,
+            *center, name, fontsize=_FONT_SIZE, color=text_color(color), ha="center", va="center", parse_math=False,
             bbox={"boxstyle": "round,pad=0.3", "facecolor": color, "edgecolor": "none"}, zorder=4,
         )  # fmt: skip
 
@@ -409,28 +405,12 @@ def _draw_list(axes: Axes, lines: Sequence[str], colors: Sequence[str]) -> None:
         axes.text(0, y, line, fontsize=_SMALL_FONT_SIZE, color=color, va="top", ha="left", parse_math=False)
 
 
-def _numbered_names(graph: SceneGraph) -> list[str]:
-    """Object names; objects of a class that occurs more than once get a number."""
-    labels = graph.labels.tolist()
-    seen: dict[int, int] = {}
-    names = []
-    for label in labels:
-        seen[label] = seen.get(label, 0) + 1
-        name = graph.id2label[label]
-        names.append(f"{name} {seen[label]}" if labels.count(label) > 1 else name)
-    return names
-
-
 def _score_texts(graph: SceneGraph, show_scores: bool) -> list[str]:
     return [f" {score:.2f}" if show_scores else "" for score in graph.relation_scores.tolist()]
 
 
 def _hit_colors(is_hit: np.ndarray) -> list[str]:
     return [HIT_COLOR if hit else MISS_COLOR for hit in is_hit]
-
-
-def _colors(count: int) -> list[str]:
-    return [_PALETTE[i % len(_PALETTE)] for i in range(count)]
 
 
 def _matching_colors(predicted: SceneGraph, reference: SceneGraph) -> list[str]:
@@ -444,7 +424,7 @@ def _matching_colors(predicted: SceneGraph, reference: SceneGraph) -> list[str]:
             partner[i] = j
     spare = itertools.count(len(reference.boxes))
     slots = [partner[i] if i in partner else next(spare) for i in range(len(predicted.boxes))]
-    return [_PALETTE[slot % len(_PALETTE)] for slot in slots]
+    return [PALETTE[slot % len(PALETTE)] for slot in slots]
 
 
 def _text_sizes(texts: Sequence[str], font_size: float) -> np.ndarray:
@@ -453,9 +433,3 @@ def _text_sizes(texts: Sequence[str], font_size: float) -> np.ndarray:
     font = FontProperties(size=font_size)
     sizes = [renderer.get_text_width_height_descent(text, font, ismath=False)[:2] for text in texts]
     return np.array(sizes, dtype=float).reshape(-1, 2) + 2 * _TEXT_PADDING
-
-
-def _text_color(background: str) -> str:
-    """Black or white, whichever contrasts more (relative luminance of ITU-R BT.709)."""
-    red, green, blue = (int(background[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    return "black" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.18 else "white"

@@ -62,11 +62,11 @@ class Browser:
         assert "error" not in message, message
         return message["result"]
 
-    def open(self, path: Path, width: int = 1280, height: int = 900) -> None:
-        """Loads a file and waits until it is loaded."""
+    def open(self, page: Path | str, width: int = 1280, height: int = 900) -> None:
+        """Loads a file or an address and waits until it is loaded."""
         self.events.clear()
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-        self.send("Page.navigate", url=path.as_uri())
+        self.send("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self._receive()
 
@@ -75,6 +75,49 @@ class Browser:
         answer = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def wait_for(self, script: str, seconds: float = 30) -> object:
+        """The value of an expression in the page, once it is a true one."""
+        deadline = time.monotonic() + seconds
+        while not (value := self.run(script)):
+            assert time.monotonic() < deadline, f"not true within {seconds} s: {script}"
+            time.sleep(0.05)
+        return value
+
+    def point_at(self, element: str) -> dict[str, float]:
+        """Moves the mouse to the middle of what an expression gives, in the page or in a frame of it; says where that is."""
+        place = self.run(
+            f"(() => {{ const node = {element}; node.scrollIntoView({{ block: 'nearest' }}); let x = 0, y = 0;"
+            " for (let part = node; part; part = part.ownerDocument.defaultView.frameElement) {"
+            "   const box = part.getBoundingClientRect();"
+            "   x += part === node ? box.x + box.width / 2 : box.x; y += part === node ? box.y + box.height / 2 : box.y;"
+            " } return { x, y }; })()"
+        )
+        self.send("Input.dispatchMouseEvent", type="mouseMoved", **place)
+        return place
+
+    def click(self, element: str) -> None:
+        """Clicks, with the mouse, on what an expression gives."""
+        place = self.point_at(element)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
+
+    def choose_file(self, element: str, path: Path) -> None:
+        """Gives a file to the file field that an expression gives."""
+        field = self.send("Runtime.evaluate", expression=element)["result"]["objectId"]
+        self.send("DOM.setFileInputFiles", files=[str(path)], objectId=field)
+
+    def download(self, script: str, folder: Path) -> Path:
+        """The file that the page lets fall into an empty folder when a script has run."""
+        self.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+        self.run(script)
+        deadline = time.monotonic() + 30
+        while not (
+            done := [path for path in folder.iterdir() if path.suffix != ".crdownload" and path.stat().st_size]
+        ):
+            assert time.monotonic() < deadline, "nothing was downloaded"
+            time.sleep(0.05)
+        return done[0]
 
     def complaints(self) -> list[str]:
         """Errors and warnings of the page since it was opened."""

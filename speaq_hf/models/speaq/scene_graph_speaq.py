@@ -342,6 +342,35 @@ class SceneGraph:
             raise ImportError(f"SceneGraph.plot needs `pip install speaq_hf[viz]` ({error}).") from error
         return plot_scene_graph(self, _open_image(image), **kwargs)
 
+    def to_html(self, image: Any = None, **kwargs: Any) -> str:
+        """A page to point at: image with boxes, graph, table and sliders; see `speaq_hf.interactive_graph`.
+
+        Args:
+            image: The image the graph belongs to: path, URL, bytes of a file, PIL image or array; `None` draws the boxes
+                on an empty canvas.
+            **kwargs: Options of `render_interactive_graph`.
+
+        Returns:
+            HTML that needs no other file and no network.
+
+        Raises:
+            ImportError: speaq_hf or jinja2 is not installed.
+            ValueError: The image has another size than the graph's, or cannot be read.
+        """
+        try:
+            from speaq_hf.interactive_graph import render_interactive_graph
+        except ImportError as error:
+            raise ImportError(f"SceneGraph.to_html needs `pip install speaq_hf[viz]` ({error}).") from error
+        return render_interactive_graph(self, image, **kwargs)
+
+    def _repr_html_(self) -> str | None:
+        """The page without the image, as notebooks show it; `None`, for which they print `repr`, without the package."""
+        try:
+            from speaq_hf.interactive_graph import framed_page
+        except ImportError:
+            return None
+        return framed_page(self.to_html())
+
 
 def _int_keys(names: Mapping[int | str, str]) -> dict[int, str]:
     """Undoes JSON, which turns integer keys into strings."""
