@@ -1,4 +1,7 @@
+import copy
+import dataclasses
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from speaq_hf.scene_graph import SceneGraph
+from tests.predictions.factories import random_graph
 
 
 ID2LABEL = {0: "man", 1: "horse", 2: "hat"}
@@ -55,6 +59,39 @@ def assert_same(a: SceneGraph, b: SceneGraph) -> None:
         left, right = getattr(a, name), getattr(b, name)
         assert left.dtype == right.dtype and left.shape == right.shape and torch.equal(left, right), name
     assert (a.image_size, a.id2label, a.id2predicate) == (b.image_size, b.id2label, b.id2predicate)
+    assert a == b
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"boxes": [[0, 0, 10, 10], [0, 5, 20, 20], [2, 0, 6, 2], [30, 0, 40, 20.001]]},
+        {"scores": [0.9, 0.8, 0.7, 0.61]},
+        {"relations": [[0, 2, 1], [0, 1, 0]]},
+        {"query_indices": [3, 7]},
+        {"image_size": (48, 24)},
+        {"id2label": {0: "man", 1: "horse", 2: "cap"}},
+        {"id2label": {0: "man", 1: "horse", 2: "hat", 3: "dog"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_graphs_are_equal_when_all_fields_are(change):
+    assert riding_scene() == riding_scene() != dataclasses.replace(riding_scene(), **change)
+    assert riding_scene() != "graph" and riding_scene() not in [None]
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.copy, copy.deepcopy, dataclasses.replace, lambda graph: pickle.loads(pickle.dumps(graph))]
+)
+def test_graphs_can_be_copied(duplicate):
+    graph = riding_scene()
+    assert duplicate(graph) == graph and duplicate(graph) is not graph
+
+
+def test_iterating_gives_the_relations_in_words():
+    graph = riding_scene()
+    assert list(graph) == graph.triplets() and len(list(graph)) == len(graph)
+    assert np.array([graph, graph], dtype=object).shape == (2,)  # a graph is a thing, not a row
 
 
 @settings(max_examples=50, deadline=None)
@@ -120,6 +157,61 @@ def test_filter_by_scores():
     assert len(graph.filter(min_score=0.5)) == 1
     assert len(graph.filter(min_object_score=0.75)) == 1
     assert len(graph.filter()) == 2 and len(graph.filter().boxes) == 3
+
+
+def test_filter_by_the_ends():
+    def words(**conditions):
+        return [str(triplet).split(" (")[0] for triplet in riding_scene().filter(**conditions)]
+
+    assert words(subjects=["man"]) == ["man riding horse", "man wearing hat"]
+    assert words(subjects=["man"], objects=["hat", 0]) == ["man wearing hat"]
+    assert words(objects=["man"]) == words(subjects=["hat"]) == []
+    assert words(involving=["horse"]) == ["man riding horse"]
+    assert words(involving=["horse", "hat"], predicates=["wearing"]) == ["man wearing hat"]
+    assert len(riding_scene().filter(subjects=["hat"], keep_isolated=True).boxes) == 4
+
+
+def test_filter_by_region():
+    def kept(
+        region, **options
+    ):  # boxes: man (0, 0, 10, 10), horse (0, 5, 20, 20), hat (2, 0, 6, 2), man (30, 0, 40, 20)
+        return riding_scene().filter(region=region, keep_isolated=True, **options).boxes[:, 2].int().tolist()
+
+    assert kept((0, 0, 48, 24)) == [10, 20, 6, 40]
+    assert kept((0, 0, 10, 12)) == [10, 6] and kept((0, 0, 10, 12.5)) == [10, 20, 6]  # the edge belongs to it
+    assert kept((0, 0, 10, 12.5), region_rule="inside") == [10, 6] and kept((0, 0, 9, 9), region_rule="inside") == [6]
+    assert kept((8, 8, 31, 9), region_rule="overlap") == [10, 20, 40]
+    assert kept((10, 0, 30, 4), region_rule="overlap") == []  # touching is not enough
+    assert [str(triplet) for triplet in riding_scene().filter(region=(0, 0, 9, 9))] == ["man wearing hat (0.25)"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 999), corners=st.lists(st.integers(0, 100), min_size=4, max_size=4, unique=True))
+def test_inside_is_stricter_than_centre_and_centre_than_overlap(seed, corners):
+    (x1, x2), (y1, y2) = sorted(corners[:2]), sorted(corners[2:])
+    graph = random_graph(seed, 12)
+    kept = [
+        set(map(tuple, graph.filter(region=(x1, y1, x2, y2), region_rule=rule, keep_isolated=True).boxes.tolist()))
+        for rule in ("inside", "center", "overlap")
+    ]
+    assert kept[0] <= kept[1] <= kept[2]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        ({"region": (0, 0, 0, 5)}, "`region` must be .* x1 < x2 and y1 < y2, got .0.0, 0.0, 0.0, 5.0"),
+        ({"region": (0, 0, 5)}, "`region` must be"),
+        ({"region": (0, 0, float("nan"), 5)}, "`region` must be"),
+        ({"region": (0, 0, 5, 5), "region_rule": "near"}, "`region_rule` must be one of .*got 'near'"),
+        ({"subjects": ["unicorn"]}, r"`subjects` \['unicorn'\]"),
+        ({"objects": "hat"}, "`objects` must be a collection, got the string 'hat'"),
+        ({"involving": [9]}, r"`involving` \[9\]"),
+    ],
+)
+def test_filter_says_what_is_wrong(conditions, message):
+    with pytest.raises(ValueError, match=message):
+        riding_scene().filter(**conditions)
 
 
 def test_filter_names_what_it_does_not_know():

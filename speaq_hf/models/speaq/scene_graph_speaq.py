@@ -3,25 +3,26 @@
 
 from __future__ import annotations
 
-import json
-import operator
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-
-# Name -> (dtype, size of the last dimension; None = one value per row, "P+1" = predicates and background).
-_OBJECT_FIELDS = {"boxes": (torch.float32, 4), "labels": (torch.int64, None), "scores": (torch.float32, None)}
-_RELATION_FIELDS = {
-    "relations": (torch.int64, 3),
-    "relation_scores": (torch.float32, None),
-    "predicate_probabilities": (torch.float32, "P+1"),
-    "query_indices": (torch.int64, None),
-}
+from .scene_graph_export_speaq import SceneGraphExport
+from .scene_graph_fields_speaq import (
+    OBJECT_FIELDS,
+    RELATION_FIELDS,
+    as_image_size,
+    as_tensor,
+    check_indices,
+    check_keys,
+    int_keys,
+)
+from .scene_graph_merge_speaq import merge_graphs
+from .scene_graph_selection_speaq import has_class, in_region
 
 
 class Triplet(NamedTuple):
@@ -44,10 +45,11 @@ class Triplet(NamedTuple):
 
 
 @dataclass(eq=False, repr=False)
-class SceneGraph:
+class SceneGraph(SceneGraphExport):
     """Objects of one image and the relations between them.
 
-    Everything array-like is accepted, checked, and kept as a CPU tensor.
+    Everything array-like is accepted, checked, and kept as a CPU tensor. `len(graph)` is the number of relations,
+    iterating gives them in words, and graphs are equal when all of their fields are.
 
     Args:
         boxes: `(n, 4)` corners (x1, y1, x2, y2) in pixels of the original image.
@@ -65,6 +67,22 @@ class SceneGraph:
     Raises:
         ValueError: A shape is wrong, a number not finite, the lengths disagree, or an index or class does not exist.
         TypeError: An integer field holds floats.
+
+    Example:
+        >>> graph = SceneGraph.from_annotation(
+        ...     boxes=[[10, 0, 40, 60], [0, 30, 70, 90], [15, 0, 30, 10], [80, 20, 99, 80]],
+        ...     labels=[0, 1, 2, 0],
+        ...     relations=[[0, 1, 0], [0, 2, 1]],
+        ...     image_size=(90, 100),
+        ...     id2label={0: "man", 1: "horse", 2: "hat"},
+        ...     id2predicate={0: "riding", 1: "wearing"},
+        ... )
+        >>> graph
+        SceneGraph(4 objects, 2 relations, image 90x100: man riding horse (1.00), man wearing hat (1.00))
+        >>> [triplet.object for triplet in graph]
+        ['horse', 'hat']
+        >>> graph.filter(predicates=["wearing"]).to_text()
+        'man wearing hat.'
     """
 
     boxes: Tensor
@@ -79,21 +97,21 @@ class SceneGraph:
     id2predicate: dict[int, str]
 
     def __post_init__(self) -> None:
-        self.id2label, self.id2predicate = _int_keys(self.id2label), _int_keys(self.id2predicate)
-        self.image_size = _as_image_size(self.image_size)
+        self.id2label, self.id2predicate = int_keys(self.id2label), int_keys(self.id2predicate)
+        self.image_size = as_image_size(self.image_size)
         if sorted(self.id2predicate) != list(range(len(self.id2predicate))):
             raise ValueError("SceneGraph: the keys of `id2predicate` must be 0, 1, ..., P-1 without gaps.")
-        self._check_fields(_OBJECT_FIELDS, count_of="boxes")
-        self._check_fields(_RELATION_FIELDS, count_of="relations")
-        _check_keys("labels", self.labels, self.id2label, "id2label")
-        _check_keys("relations[:, 2]", self.relations[:, 2], self.id2predicate, "id2predicate")
-        _check_indices("relations[:, :2]", self.relations[:, :2], len(self.boxes))
+        self._check_fields(OBJECT_FIELDS, count_of="boxes")
+        self._check_fields(RELATION_FIELDS, count_of="relations")
+        check_keys("labels", self.labels, self.id2label, "id2label")
+        check_keys("relations[:, 2]", self.relations[:, 2], self.id2predicate, "id2predicate")
+        check_indices("relations[:, :2]", self.relations[:, :2], len(self.boxes))
 
     def _check_fields(self, fields: Mapping[str, tuple[torch.dtype, int | str | None]], count_of: str) -> None:
         for name, (dtype, last_dim) in fields.items():
             if last_dim == "P+1":
                 last_dim = len(self.id2predicate) + 1
-            tensor = _as_tensor(name, getattr(self, name), dtype, () if last_dim is None else (last_dim,))
+            tensor = as_tensor(name, getattr(self, name), dtype, () if last_dim is None else (last_dim,))
             setattr(self, name, tensor)
             count = len(getattr(self, count_of))
             if len(tensor) != count:
@@ -122,9 +140,9 @@ class SceneGraph:
         Returns:
             A graph that can be drawn, compared and evaluated like a predicted one.
         """
-        id2predicate = _int_keys(id2predicate)
-        relations = _as_tensor("relations", relations, torch.int64, (3,))
-        _check_keys("relations[:, 2]", relations[:, 2], id2predicate, "id2predicate")
+        id2predicate = int_keys(id2predicate)
+        relations = as_tensor("relations", relations, torch.int64, (3,))
+        check_keys("relations[:, 2]", relations[:, 2], id2predicate, "id2predicate")
         return cls(
             boxes=boxes,
             labels=labels,
@@ -141,6 +159,24 @@ class SceneGraph:
     def __len__(self) -> int:
         """Number of relations."""
         return len(self.relations)
+
+    def __iter__(self) -> Iterator[Triplet]:
+        """The relations in words, see `triplets`."""
+        return iter(self.triplets())
+
+    def __eq__(self, other: object) -> bool:
+        """Whether every field of the two is equal, to the last bit."""
+        if not isinstance(other, SceneGraph):
+            return NotImplemented
+        names = (*OBJECT_FIELDS, *RELATION_FIELDS)
+        same_frame = (self.image_size, self.id2label, self.id2predicate) == (
+            other.image_size,
+            other.id2label,
+            other.id2predicate,
+        )
+        return same_frame and all(torch.equal(getattr(self, name), getattr(other, name)) for name in names)
+
+    __hash__ = None  # the fields can be changed
 
     def __repr__(self) -> str:
         height, width = self.image_size
@@ -181,7 +217,12 @@ class SceneGraph:
         min_score: float = 0.0,
         min_object_score: float = 0.0,
         labels: Iterable[str | int] | None = None,
+        subjects: Iterable[str | int] | None = None,
+        objects: Iterable[str | int] | None = None,
+        involving: Iterable[str | int] | None = None,
         predicates: Iterable[str | int] | None = None,
+        region: Sequence[float] | None = None,
+        region_rule: Literal["center", "inside", "overlap"] = "center",
         keep_isolated: bool = False,
     ) -> SceneGraph:
         """Keeps the objects and relations that meet every given condition.
@@ -192,24 +233,45 @@ class SceneGraph:
         Args:
             min_score: Lowest relation score kept, in [0, 1].
             min_object_score: Lowest object score kept, in [0, 1].
-            labels: Object classes to keep, names or ids; `None` keeps all.
+            labels: Object classes to keep, names or ids; `None` keeps all. Both ends of a relation need one of them.
+            subjects: Classes that the subject of a kept relation may have, likewise.
+            objects: Classes that its object may have.
+            involving: Classes of which its subject or its object must have one.
             predicates: Predicates to keep, names or ids; `None` keeps all.
-            keep_isolated: Keep objects that meet the conditions but have no relation.
+            region: Rectangle (x1, y1, x2, y2) in pixels of the image that kept objects lie in.
+            region_rule: Of a kept object must lie in the region: its box's "center", all of its box ("inside"), or any
+                part of it ("overlap").
+            keep_isolated: Keep objects that meet the conditions on objects (`min_object_score`, `labels`, `region`) but
+                have no relation.
 
         Returns:
             A new graph.
 
         Raises:
-            ValueError: A class or predicate is unknown to this graph.
-            TypeError: `labels` or `predicates` is a single class.
+            ValueError: A class or predicate is unknown to this graph, or the region has no area.
+            TypeError: Where classes or predicates belong there is a single one.
         """
-        objects = self.scores >= min_object_score
-        relations = self.relation_scores >= min_score
+        kept = self.scores >= min_object_score
         if labels is not None:
-            objects &= torch.isin(self.labels, _class_ids(labels, self.id2label, "labels"))
+            kept &= has_class(self.labels, labels, self.id2label, "labels")
+        if region is not None:
+            kept &= in_region(self.boxes, region, region_rule)
+        relations = self.relation_scores >= min_score
         if predicates is not None:
-            relations &= torch.isin(self.relations[:, 2], _class_ids(predicates, self.id2predicate, "predicates"))
-        return self._select(objects, relations, keep_isolated)
+            relations &= has_class(self.relations[:, 2], predicates, self.id2predicate, "predicates")
+        return self._select(kept, relations & self._has_ends(subjects, objects, involving), keep_isolated)
+
+    def _has_ends(self, subjects: Any, objects: Any, involving: Any) -> Tensor:
+        """Which relations `(k,)` have ends of the classes, see `filter`."""
+        ends = self.labels[self.relations[:, :2]]  # (k, 2)
+        result = torch.ones(len(self), dtype=torch.bool)
+        if subjects is not None:
+            result &= has_class(ends[:, 0], subjects, self.id2label, "subjects")
+        if objects is not None:
+            result &= has_class(ends[:, 1], objects, self.id2label, "objects")
+        if involving is not None:
+            result &= has_class(ends, involving, self.id2label, "involving").any(dim=1)
+        return result
 
     def _select(self, objects: Tensor, relations: Tensor, keep_isolated: bool) -> SceneGraph:
         """Sub-graph of the objects `(n,)` and relations `(k,)` whose mask is true."""
@@ -219,14 +281,50 @@ class SceneGraph:
             in_relation[self.relations[relations, :2].flatten()] = True
             objects = objects & in_relation
         new_index = objects.cumsum(0) - 1  # valid where `objects` is true
-        kept = {name: getattr(self, name)[objects] for name in _OBJECT_FIELDS}
-        kept |= {name: getattr(self, name)[relations] for name in _RELATION_FIELDS}
+        kept = {name: getattr(self, name)[objects] for name in OBJECT_FIELDS}
+        kept |= {name: getattr(self, name)[relations] for name in RELATION_FIELDS}
         kept["relations"] = torch.cat([new_index[kept["relations"][:, :2]], kept["relations"][:, 2:]], dim=1)
         return SceneGraph(**kept, image_size=self.image_size, id2label=self.id2label, id2predicate=self.id2predicate)
 
+    def merge(self, other: SceneGraph, iou_threshold: float = 0.5) -> SceneGraph:
+        """The union of two graphs of one image, for example of two models, of the image and its mirror image, or of tiles.
+
+        An object of `other` is the object of this graph with which it shares the class and overlaps by at least
+        `iou_threshold`, one to one, larger overlaps first. Of the two, box and score are those of the higher score. The
+        objects of this graph keep their row numbers; what else `other` has comes behind them. Every relation is there
+        once, with its highest score and the probabilities that belong to it, best first. Of equal scores, this graph's
+        count.
+
+        Classes and predicates are the same when their names are. This graph's ids stay; names that only `other` has get
+        new ids behind them, and probability 0 in the relations of this graph.
+
+        The result does not depend on which of the two is asked, except for the order of rows, the ids, equal scores and
+        `query_indices`, which are -1 for relations of `other`: they come from another pass of a model.
+
+        Args:
+            other: Graph of an image of the same size. Bring a tile's boxes to their place first:
+                `dataclasses.replace(tile, boxes=tile.boxes + torch.tensor([x, y, x, y]), image_size=graph.image_size)`.
+            iou_threshold: Lowest overlap of two boxes of one object, in (0, 1].
+
+        Returns:
+            A new graph.
+
+        Raises:
+            ValueError: The images differ in size, or the threshold is out of range.
+
+        Example:
+            >>> image = {"image_size": (90, 100), "id2label": {0: "man", 1: "dog"}}
+            >>> boxes = [[0, 0, 20, 60], [40, 30, 70, 60]]
+            >>> walking = SceneGraph.from_annotation(boxes, [0, 1], [[0, 1, 0]], id2predicate={0: "walking"}, **image)
+            >>> seeing = SceneGraph.from_annotation(boxes, [0, 1], [[1, 0, 0]], id2predicate={0: "looking at"}, **image)
+            >>> walking.merge(seeing).to_text()
+            'man walking dog; dog looking at man.'
+        """
+        return merge_graphs(self, other, iou_threshold)
+
     def to_dict(self) -> dict[str, Any]:
         """The fields as lists, numbers and strings, ready for JSON; `from_dict` restores them exactly."""
-        fields = {name: getattr(self, name).tolist() for name in (*_OBJECT_FIELDS, *_RELATION_FIELDS)}
+        fields = {name: getattr(self, name).tolist() for name in (*OBJECT_FIELDS, *RELATION_FIELDS)}
         return fields | {
             "image_size": list(self.image_size),
             "id2label": {str(key): name for key, name in self.id2label.items()},
@@ -251,75 +349,6 @@ class SceneGraph:
             missing, unknown = sorted(expected - set(fields)), sorted(set(fields) - expected)
             raise ValueError(f"SceneGraph.from_dict: missing fields {missing}, unknown fields {unknown}.")
         return cls(**fields)
-
-    def to_jsonl(self, image_id: int | str, predicate_probabilities: bool = True) -> str:
-        """One line of a prediction file as `speaq evaluate` reads it; `speaq_hf.predictions.jsonl` describes it.
-
-        The vocabularies are not in it: `speaq_hf.predictions.PredictionWriter` writes whole files.
-
-        Args:
-            image_id: Of the image, as the ground truth has it.
-            predicate_probabilities: Write them, too. They are nine tenths of the line; without them, only the relations
-                themselves compete when recall is measured without graph constraint.
-
-        Returns:
-            JSON without a line break, from which every field comes back exactly.
-        """
-        fields = self.to_dict()
-        del fields["id2label"], fields["id2predicate"]
-        for name in ("scores", "relation_scores", "predicate_probabilities"):
-            fields[name] = _shortest_decimals(getattr(self, name))
-        if not predicate_probabilities:
-            del fields["predicate_probabilities"]
-        return json.dumps({"image_id": image_id, **fields}, allow_nan=False)
-
-    def to_sgbench(self, image_id: int | str, max_unconstrained: int = 100) -> dict[str, Any]:
-        """The image's entry in a prediction file of SGBench (Lorenz et al., 2024), which knows no scores.
-
-        Args:
-            image_id: Of the image, as SGBench's ground truth has it.
-            max_unconstrained: Largest number of `ng_triplets`, the best combinations of a pair and a predicate.
-
-        Returns:
-            `id`, `annotation` (dicts with `category` and `bbox` (x1, y1, x2, y2)), `triplets` and `ng_triplets`.
-
-        Raises:
-            ImportError: speaq_hf is not installed.
-        """
-        try:
-            from speaq_hf.metrics.candidates import best_unconstrained
-        except ImportError as error:
-            raise ImportError(f"SceneGraph.to_sgbench needs `pip install speaq_hf` ({error}).") from error
-        objects = zip(self.labels.tolist(), self.boxes.tolist(), strict=True)
-        return {
-            "id": image_id,
-            "annotation": [{"category": label, "bbox": box} for label, box in objects],
-            "triplets": self.relations.tolist(),
-            "ng_triplets": best_unconstrained(self, max_unconstrained).tolist(),
-        }
-
-    def to_coco(self, image_id: int = 0) -> dict[str, Any]:
-        """The graph as the processor takes annotations: COCO detection plus relations, here with scores.
-
-        Args:
-            image_id: Of the image.
-
-        Returns:
-            `image_id`, `annotations` (dicts with `bbox` [x, y, width, height] in pixels, `category_id`, `area`, `iscrowd`,
-            `score`), `relations` (rows subject, object, predicate) and `relation_scores`.
-        """
-        boxes = self.boxes.double()
-        boxes = torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], dim=1)
-        columns = zip(boxes.tolist(), self.labels.tolist(), _shortest_decimals(self.scores), strict=True)
-        return {
-            "image_id": image_id,
-            "annotations": [
-                {"bbox": box, "category_id": label, "area": box[2] * box[3], "iscrowd": 0, "score": score}
-                for box, label, score in columns
-            ],
-            "relations": self.relations.tolist(),
-            "relation_scores": _shortest_decimals(self.relation_scores),
-        }
 
     def plot(self, image: Any = None, **kwargs: Any) -> Any:
         """Draws the image with its boxes beside the graph, see `speaq_hf.visualization.plot_scene_graph`.
@@ -372,73 +401,9 @@ class SceneGraph:
         return framed_page(self.to_html())
 
 
-def _int_keys(names: Mapping[int | str, str]) -> dict[int, str]:
-    """Undoes JSON, which turns integer keys into strings."""
-    return {int(key): name for key, name in names.items()}
-
-
-def _shortest_decimals(values: Tensor) -> list:
-    """float32 numbers as lists of those with the fewest digits that become the same float32."""
-    return values.numpy().astype(str).astype(float).tolist()
-
-
 def _open_image(image: Any) -> Any:
     """Opens a path or URL and turns it, or a PIL image, upright; anything else stays as it is."""
     from transformers.image_utils import is_pil_image, load_image
 
     image = os.fspath(image) if isinstance(image, os.PathLike) else image
     return load_image(image) if isinstance(image, str) or is_pil_image(image) else image
-
-
-def _as_image_size(image_size: Sequence[int]) -> tuple[int, int]:
-    try:
-        size = tuple(operator.index(side) for side in image_size)
-    except TypeError as error:
-        raise TypeError(
-            f"SceneGraph: `image_size` must be two integers (height, width), got {image_size!r}."
-        ) from error
-    if len(size) != 2 or min(size) < 1:
-        raise ValueError(f"SceneGraph: `image_size` must be (height, width), each at least 1 pixel, got {size}.")
-    return size
-
-
-def _as_tensor(name: str, value: Any, dtype: torch.dtype, tail: tuple[int, ...]) -> Tensor:
-    tensor = torch.as_tensor(value).detach().cpu()
-    if tensor.numel() == 0:  # an empty list knows neither its shape nor its dtype
-        return torch.zeros((0, *tail), dtype=dtype)
-    if tensor.dim() != 1 + len(tail) or tuple(tensor.shape[1:]) != tail:
-        expected = ", ".join(["n", *map(str, tail)]) + ("" if tail else ",")
-        raise ValueError(f"SceneGraph: `{name}` must have shape ({expected}), got {tuple(tensor.shape)}.")
-    if tensor.is_floating_point() and not dtype.is_floating_point:
-        raise TypeError(f"SceneGraph: `{name}` must hold integers, got {tensor.dtype}.")
-    tensor = tensor.to(dtype)
-    if dtype.is_floating_point and not tensor.isfinite().all():
-        row = (~tensor.isfinite()).reshape(len(tensor), -1).any(dim=1).nonzero()[0].item()
-        raise ValueError(f"SceneGraph: `{name}` must be finite, got {tensor[row].tolist()} in row {row}.")
-    return tensor
-
-
-def _check_indices(name: str, indices: Tensor, count: int) -> None:
-    outside = ((indices < 0) | (indices >= count)).any(dim=-1).nonzero().flatten().tolist()
-    if outside:
-        row = outside[0]
-        raise ValueError(f"SceneGraph: `{name}` row {row} is {indices[row].tolist()}, but there are {count} objects.")
-
-
-def _check_keys(name: str, values: Tensor, names: Mapping[int, str], names_field: str) -> None:
-    for row, value in enumerate(values.tolist()):
-        if value not in names:
-            raise ValueError(f"SceneGraph: `{name}` row {row} is {value}, which is not in `{names_field}`.")
-
-
-def _class_ids(classes: Iterable[str | int], names: Mapping[int, str], argument: str) -> Tensor:
-    """Ids `(c,)` of classes given by name or id. A name may belong to several ids."""
-    if isinstance(classes, str):
-        raise ValueError(f"SceneGraph.filter: `{argument}` must be a collection, got the string {classes!r}.")
-    if not isinstance(classes, Iterable):
-        raise TypeError(f"SceneGraph.filter: `{argument}` must be a collection, got {classes!r}.")
-    classes = classes.tolist() if hasattr(classes, "tolist") else list(classes)  # arrays, and what can be read once
-    unknown = [c for c in classes if c not in names and c not in names.values()]
-    if unknown:
-        raise ValueError(f"SceneGraph.filter: `{argument}` {unknown} are none of {sorted(set(names.values()))}.")
-    return torch.tensor([key for key, name in names.items() if key in classes or name in classes], dtype=torch.int64)
