@@ -26,8 +26,7 @@ from matplotlib.transforms import Bbox
 from .graph_layout import GraphLayout, layout_scene_graph
 from .html_gallery import render_page
 from .metrics.box_overlap import pairwise_iou
-from .metrics.image_triplets import ImageTriplets
-from .metrics.pair_matching import match_triplets
+from .metrics.pair_matching import find_hits
 from .object_marks import PALETTE, numbered_names, object_colors, text_color
 from .scene_graph import SceneGraph
 
@@ -121,23 +120,6 @@ def compare_scene_graphs(
         f"True: {reference_hits.sum()} of {len(reference)} relations found",
     ]
     return _stack_rows(rows, titles)
-
-
-def find_hits(predicted: SceneGraph, reference: SceneGraph, iou_threshold: float = 0.5) -> np.ndarray:
-    """Which predicted relations agree with which true ones, as the evaluation decides it.
-
-    Args:
-        predicted: Graph with k relations.
-        reference: Graph with r relations.
-        iou_threshold: Lowest overlap of two boxes that agree, in [0, 1].
-
-    Returns:
-        `(k, r)` booleans.
-    """
-    num_predicates = len(reference.id2predicate)
-    ours = ImageTriplets.from_prediction(predicted, num_predicates, "predicted")
-    truth = ImageTriplets.from_reference(reference, num_predicates, "reference")
-    return match_triplets(ours, truth, iou_threshold)
 
 
 def write_html_gallery(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .object_precision import ObjectPrecision
     from .oracle import ground_objects
     from .protocols import PROTOCOLS, EvaluationProtocol
+    from .reference_comparison import ReferenceComparison, compare_with_reference
     from .scene_graph_evaluator import RecallSettings, SceneGraphEvaluator
     from .scene_graph_recall import SceneGraphRecall
 
@@ -21,9 +22,11 @@ __all__ = [
     "EvaluationProtocol",
     "ObjectPrecision",
     "RecallSettings",
+    "ReferenceComparison",
     "SceneGraphEvaluator",
     "SceneGraphRecall",
     "compare_recall",
+    "compare_with_reference",
     "explain_triplets",
     "ground_objects",
 ]
@@ -35,9 +38,11 @@ _MODULES = {
     "ObjectPrecision": "object_precision",
     "PROTOCOLS": "protocols",
     "RecallSettings": "scene_graph_evaluator",
+    "ReferenceComparison": "reference_comparison",
     "SceneGraphEvaluator": "scene_graph_evaluator",
     "SceneGraphRecall": "scene_graph_recall",
     "compare_recall": "comparison",
+    "compare_with_reference": "reference_comparison",
     "explain_triplets": "error_anatomy",
     "ground_objects": "oracle",
 }

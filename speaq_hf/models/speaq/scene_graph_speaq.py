@@ -322,6 +322,27 @@ class SceneGraph(SceneGraphExport):
         """
         return merge_graphs(self, other, iou_threshold)
 
+    def compare(self, reference: SceneGraph, iou_threshold: float = 0.5) -> Any:
+        """Says which relations of an annotated graph this one has, and why it misses the others.
+
+        Args:
+            reference: The annotation, see `from_annotation`. Its classes and predicates are compared by name.
+            iou_threshold: Lowest overlap of two boxes that agree, in [0, 1].
+
+        Returns:
+            A `speaq_hf.metrics.ReferenceComparison` with `found`, `missed`, `confirmed`, `unconfirmed`, `recall` and
+            `precision`; printed, it says everything in words.
+
+        Raises:
+            ImportError: speaq_hf is not installed.
+            ValueError: The images differ in size, or the threshold is out of range.
+        """
+        try:
+            from speaq_hf.metrics.reference_comparison import compare_with_reference
+        except ImportError as error:
+            raise ImportError(f"SceneGraph.compare needs `pip install speaq_hf` ({error}).") from error
+        return compare_with_reference(self, reference, iou_threshold)
+
     def to_dict(self) -> dict[str, Any]:
         """The fields as lists, numbers and strings, ready for JSON; `from_dict` restores them exactly."""
         fields = {name: getattr(self, name).tolist() for name in (*OBJECT_FIELDS, *RELATION_FIELDS)}
