@@ -14,6 +14,7 @@ _GAP = 7.0  # points between two texts
 _COMPONENT_GAP = 16.0
 _COMFORTABLE_SIZE = np.array([380.0, 300.0])  # larger drawings are made denser, up to `_DENSEST`
 _DENSEST = 0.55
+_TEXT_COST, _LINE_COST = 25.0, 15.0  # points of width or height that it may cost to keep a line off a text or a line
 _ANGLES = np.deg2rad(np.arange(0, 180, 30))
 
 
@@ -64,17 +65,64 @@ def layout_scene_graph(
 
 
 def _layout_part(part: nx.Graph, half_sizes: np.ndarray, aspect: float) -> np.ndarray:
-    """Centres of one connected part, in the order of its sorted nodes, turned to the angle that needs least room."""
+    """Centres of one connected part, in the order of its sorted nodes: of several drawings the one that looks best."""
     ordered = nx.Graph()  # a sub-graph iterates in an order of its own
     ordered.add_nodes_from(sorted(part))
     ordered.add_edges_from(part.edges)
     ordered = nx.convert_node_labels_to_integers(ordered)
-    centers = np.array(list(nx.kamada_kawai_layout(ordered).values()))
-    if ordered.size() > 0:
-        ends = np.array(ordered.edges)
-        centers /= np.linalg.norm(centers[ends[:, 0]] - centers[ends[:, 1]], axis=1).mean()
-    turned = [_push_apart(_spread(_rotate(centers, angle)), half_sizes + _GAP / 2) for angle in _ANGLES]
-    return min(turned, key=lambda c: max(np.ptp(c[:, 0]), np.ptp(c[:, 1]) * aspect))
+    ends = np.array(ordered.edges, dtype=int).reshape(-1, 2)
+    drawings = [
+        _push_apart(_spread(_rotate(centers, angle)), half_sizes + _GAP / 2)
+        for centers in _relaxed(ordered, ends)
+        for angle in _ANGLES
+    ]
+    return min(drawings, key=lambda centers: _unsightliness(centers, half_sizes, ends, aspect))
+
+
+def _relaxed(part: nx.Graph, ends: np.ndarray) -> list[np.ndarray]:
+    """Centres `(n, 2)` of nodes 0 to n-1 by Kamada and Kawai from two starts, edges of mean length 1."""
+    # From a circle in the order of the nodes, two relations of one pair never untwist; from one along the edges they do.
+    drawings = []
+    for start in (sorted(part), list(nx.dfs_preorder_nodes(part, 0))):
+        places = nx.kamada_kawai_layout(part, pos=nx.circular_layout(start))
+        centers = np.array([places[node] for node in sorted(part)])
+        if len(ends):
+            centers /= np.linalg.norm(centers[ends[:, 0]] - centers[ends[:, 1]], axis=1).mean()
+        drawings.append(centers)
+    return drawings
+
+
+def _unsightliness(centers: np.ndarray, half_sizes: np.ndarray, ends: np.ndarray, aspect: float) -> float:
+    """What a drawing of a part costs: room, an outline far from `aspect`, and lines that cross lines or run under texts."""
+    width, height = (centers + half_sizes).max(axis=0) - (centers - half_sizes).min(axis=0)
+    outline = max(width, height * aspect, _COMFORTABLE_SIZE[0])  # small parts may be long and flat
+    lines, texts = _num_crossed_lines(centers, ends), _num_crossed_texts(centers, half_sizes, ends)
+    return (width * height) ** 0.5 + outline + _LINE_COST * lines + _TEXT_COST * texts
+
+
+def _num_crossed_lines(centers: np.ndarray, ends: np.ndarray) -> int:
+    """How many pairs of lines between the `ends` `(e, 2)` cross each other."""
+    start, stop = centers[ends[:, 0]], centers[ends[:, 1]]
+    along, to_start, to_stop = (stop - start)[:, None], start[None] - start[:, None], stop[None] - start[:, None]
+    # Whether start and stop of each line lie on different sides of each other one, (e, e).
+    parted = _cross(along, to_start) * _cross(along, to_stop) < -1e-6
+    return int((parted & parted.T).sum()) // 2
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+
+
+def _num_crossed_texts(centers: np.ndarray, half_sizes: np.ndarray, ends: np.ndarray) -> int:
+    """How often a line between the `ends` `(e, 2)` crosses a text `(n, 2)` that is not at one of its own."""
+    start, stop = centers[ends[:, 0], None], centers[ends[:, 1], None]  # (e, 1, 2)
+    direction = np.where(stop == start, 1e-9, stop - start)
+    first = (centers - half_sizes - start) / direction  # share of the way at which the line meets each side, (e, n, 2)
+    second = (centers + half_sizes - start) / direction
+    enters, leaves = np.minimum(first, second).max(axis=-1), np.maximum(first, second).min(axis=-1)
+    crosses = (enters < leaves) & (enters < 1) & (leaves > 0)
+    crosses[np.arange(len(ends))[:, None], ends] = False
+    return int(crosses.sum())
 
 
 def _spread(centers: np.ndarray) -> np.ndarray:

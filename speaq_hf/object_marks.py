@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from .scene_graph import SceneGraph
+from .models.speaq.scene_graph_text_speaq import numbered_names
+
+
+__all__ = ["PALETTE", "luminance", "numbered_names", "object_colors", "text_color"]
 
 
 # Twenty hues that differ from their neighbours; readable under black or white text.
@@ -19,18 +22,11 @@ def object_colors(count: int) -> list[str]:
 
 
 def text_color(background: str) -> str:
-    """Black or white, whichever contrasts more with `#rrggbb` (relative luminance of ITU-R BT.709)."""
-    red, green, blue = (int(background[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    return "black" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.18 else "white"
+    """Black or white, whichever contrasts more with `#rrggbb`."""
+    return "black" if luminance(background) > 0.18 else "white"
 
 
-def numbered_names(graph: SceneGraph) -> list[str]:
-    """Object names; objects of a class that occurs more than once get a number."""
-    labels = graph.labels.tolist()
-    seen: dict[int, int] = {}
-    names = []
-    for label in labels:
-        seen[label] = seen.get(label, 0) + 1
-        name = graph.id2label[label]
-        names.append(f"{name} {seen[label]}" if labels.count(label) > 1 else name)
-    return names
+def luminance(color: str) -> float:
+    """Relative luminance of `#rrggbb` in [0, 1] (ITU-R BT.709)."""
+    red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2

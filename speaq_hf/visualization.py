@@ -1,41 +1,27 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
-"""Pictures of scene graphs: boxes on the image, the graph beside it, prediction against truth, and a page of them.
-
-All sizes are in points (1/72 inch). Figures are made without pyplot: no global state and no backend is touched.
-"""
+"""Pictures of scene graphs: boxes on the image, the graph beside it, prediction against truth, and a page of them."""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.patches import FancyArrowPatch, Rectangle
-from matplotlib.path import Path as CurvePath
-from matplotlib.patheffects import Normal, Stroke
-from matplotlib.transforms import Bbox
+from PIL import Image
 
-from .graph_layout import GraphLayout, layout_scene_graph
+from .graph_drawing import HIT_COLOR, MISS_COLOR, SMALL_IMAGE_SIDE, GraphRow, stack_rows
 from .html_gallery import render_page
+from .image_reading import ImageSource, read_image
 from .metrics.box_overlap import pairwise_iou
 from .metrics.pair_matching import find_hits
-from .object_marks import PALETTE, numbered_names, object_colors, text_color
+from .models.speaq.scene_graph_merge_speaq import with_common_names
+from .object_marks import PALETTE, object_colors
 from .scene_graph import SceneGraph
-
-
-HIT_COLOR, MISS_COLOR, NEUTRAL_COLOR = "#1a7f37", "#c62828", "#5f6b7a"
-_FONT_SIZE, _SMALL_FONT_SIZE = 9.0, 8.0
-_TEXT_PADDING = 3.0
-_MARGIN, _TITLE_HEIGHT, _LINE_HEIGHT = 12.0, 20.0, 13.0
-_IMAGE_SIDE, _SMALL_IMAGE_SIDE = 420.0, 300.0
 
 
 @dataclass(frozen=True)
@@ -57,30 +43,37 @@ class GalleryExample:
 
 def plot_scene_graph(
     graph: SceneGraph,
-    image: Any = None,
+    image: ImageSource | None = None,
     *,
     max_relations: int | None = 30,
+    max_objects: int = 40,
     show_scores: bool = True,
     title: str | None = None,
 ) -> Figure:
     """Draws the image with its boxes at the left and the graph at the right, objects in the same colours.
 
+    Arrows have the colour of their subject.
+
     Args:
         graph: What to draw.
-        image: PIL image or `(H, W, 3)` array; `None` draws the boxes on an empty canvas.
+        image: Path, address, bytes of a file, PIL image (turned upright by its EXIF tag) or `(H, W, 3)` array; `None`
+            draws the boxes on an empty canvas.
         max_relations: Draw the first relations only; `None` draws all.
+        max_objects: Objects without relation are drawn, the best first, up to this number of objects in all, and none of them
+            where relations are left out.
         show_scores: Write the relation scores behind the predicates.
         title: Heading.
 
     Returns:
-        A figure as large as its content needs; `figure.savefig(path)` writes it.
+        A figure as large as its content needs; `figure.savefig(path)` writes PNG, SVG or PDF, as the name says.
 
     Raises:
-        ValueError: The image has another size than the graph's.
+        ValueError: The image has another size than the graph's, or cannot be read.
     """
-    graph = graph if max_relations is None else graph.top(max_relations, keep_isolated=len(graph) <= max_relations)
-    row = _Row(graph, image, object_colors(len(graph.boxes)), [NEUTRAL_COLOR] * len(graph), show_scores)
-    return _stack_rows([row], [title])
+    graph = _what_is_drawn(graph, max_relations, max_objects)
+    colors = object_colors(len(graph.boxes))
+    arrow_colors = [colors[subject] for subject in graph.relations[:, 0].tolist()]
+    return stack_rows([GraphRow(graph, _opened(image), colors, arrow_colors, show_scores)], [title])
 
 
 def compare_scene_graphs(
@@ -93,33 +86,38 @@ def compare_scene_graphs(
 ) -> Figure:
     """Draws the predicted graph above the true one; hits are green and solid, misses red and dashed.
 
+    `SceneGraph.compare` says in words what the two have in common.
+
     A predicted relation is a hit when it agrees with a true one as in the evaluation (classes, predicate, both
     boxes). A true relation is a hit when one of the drawn predictions found it.
 
     Args:
-        image: PIL image or `(H, W, 3)` array.
+        image: See `plot_scene_graph`.
         predicted: Predicted graph, best relations first.
-        reference: True graph, see `SceneGraph.from_annotation`.
+        reference: True graph, see `SceneGraph.from_annotation`. Classes and predicates are compared by name.
         num_predictions: Number of predicted relations drawn, and counted as found.
         iou_threshold: Lowest overlap of two boxes that agree, in [0, 1].
 
     Returns:
         The figure.
     """
-    predicted = predicted.top(num_predictions)
+    image = _opened(image)
+    predicted, reference = with_common_names(predicted.top(num_predictions), reference)
     hits = find_hits(predicted, reference, iou_threshold)
     predicted_hits, reference_hits = hits.any(axis=1), hits.any(axis=0)
-    options = {"image_side": _SMALL_IMAGE_SIDE, "with_list": True}
+    options = {"image_side": SMALL_IMAGE_SIDE, "with_list": True}
     colors = object_colors(len(reference.boxes))
     rows = [
-        _Row(predicted, image, _matching_colors(predicted, reference), _hit_colors(predicted_hits), True, **options),
-        _Row(reference, image, colors, _hit_colors(reference_hits), False, **options),
+        GraphRow(
+            predicted, image, _matching_colors(predicted, reference), _hit_colors(predicted_hits), True, **options
+        ),
+        GraphRow(reference, image, colors, _hit_colors(reference_hits), False, **options),
     ]
     titles = [
         f"Predicted: {predicted_hits.sum()} of {len(predicted)} relations correct",
         f"True: {reference_hits.sum()} of {len(reference)} relations found",
     ]
-    return _stack_rows(rows, titles)
+    return stack_rows(rows, titles)
 
 
 def write_html_gallery(
@@ -182,213 +180,18 @@ def _replace_file(path: Path, write: Callable[[Path], Any]) -> None:
     os.replace(temporary, path)
 
 
-class _Row:
-    """One graph as a row of panels: image with boxes, graph, and on request the list of its relations."""
-
-    def __init__(
-        self,
-        graph: SceneGraph,
-        image: Any,
-        object_colors: Sequence[str],
-        relation_colors: Sequence[str],
-        show_scores: bool,
-        image_side: float = _IMAGE_SIDE,
-        with_list: bool = False,
-    ) -> None:
-        self.graph, self.image = graph, image
-        self.object_colors, self.relation_colors = object_colors, relation_colors
-        self.names, self.scores = numbered_names(graph), _score_texts(graph, show_scores)
-        self.predicates = [
-            graph.id2predicate[predicate] + score
-            for predicate, score in zip(graph.relations[:, 2].tolist(), self.scores, strict=True)
-        ]
-        self.lines = self._list_lines() if with_list else []
-        self.name_sizes = _text_sizes(self.names, _FONT_SIZE)
-        self.layout = layout_scene_graph(
-            graph.relations.numpy(), self.name_sizes, _text_sizes(self.predicates, _SMALL_FONT_SIZE)
-        )
-        self.panels = self._panel_sizes(image_side)
-        self.height = max(height for _, height in self.panels)
-
-    def _list_lines(self) -> list[str]:
-        marks = ["\u2713" if color == HIT_COLOR else "\u2717" for color in self.relation_colors]
-        return [
-            f"{mark} {self.names[s]} {self.graph.id2predicate[p]} {self.names[o]}{score}"
-            for mark, (s, o, p), score in zip(marks, self.graph.relations.tolist(), self.scores, strict=True)
-        ]
-
-    def _panel_sizes(self, image_side: float) -> list[tuple[float, float]]:
-        """(width, height) of the image, the graph and the list."""
-        height, width = self.graph.image_size
-        scale = image_side / max(height, width, 1)
-        list_width = max(_text_sizes(self.lines, _SMALL_FONT_SIZE)[:, 0], default=0.0)
-        return [(width * scale, height * scale), self.layout.size, (list_width, len(self.lines) * _LINE_HEIGHT)]
-
-    def draw(self, axes: Sequence[Axes]) -> None:
-        """Draws into axes whose data units are points (the image's: pixels)."""
-        _draw_image(axes[0], self.graph, self.image)
-        _draw_boxes(axes[0], self.graph.boxes.tolist(), self.names, self.object_colors)
-        _draw_graph(axes[1], self)
-        _draw_list(axes[2], self.lines, self.relation_colors)
+def _what_is_drawn(graph: SceneGraph, max_relations: int | None, max_objects: int) -> SceneGraph:
+    if max_relations is not None and len(graph) > max_relations:
+        return graph.top(max_relations)
+    in_relation = np.isin(np.arange(len(graph.boxes)), graph.relations[:, :2].numpy())
+    best_first = np.argsort(-(graph.scores.numpy() + 2 * in_relation), kind="stable")  # a score is at most 1
+    kept = in_relation.copy()
+    kept[best_first[:max_objects]] = True
+    return graph.select(objects=kept, keep_isolated=True)
 
 
-def _stack_rows(rows: Sequence[_Row], titles: Sequence[str | None]) -> Figure:
-    """A figure just large enough for the rows; panels of one kind share a column."""
-    widths = [max(row.panels[i][0] for row in rows) for i in range(3)]
-    lefts = [_MARGIN + sum(width + 2 * _MARGIN for width in widths[:i] if width) for i in range(3)]
-    right = max(left + width for left, width in zip(lefts, widths, strict=True) if width)
-    title_heights = [_TITLE_HEIGHT if title else 0.0 for title in titles]
-    height = sum(row.height + _MARGIN for row in rows) + sum(title_heights) + _MARGIN
-    canvas = _Canvas(right + _MARGIN, height)
-    top = height - _MARGIN
-    for row, title, title_height in zip(rows, titles, title_heights, strict=True):
-        canvas.add_title(title or "", _MARGIN, top)
-        top -= title_height
-        # The graph is centred in its cell, image and list hang from the top.
-        x_shifts = [0.0, (widths[1] - row.panels[1][0]) / 2, 0.0]
-        y_shifts = [0.0, (row.height - row.panels[1][1]) / 2, 0.0]
-        row.draw([canvas.add_panel(lefts[i] + x_shifts[i], top - y_shifts[i], row.panels[i]) for i in range(3)])
-        top -= row.height + _MARGIN
-    return canvas.figure
-
-
-class _Canvas:
-    """A figure measured in points, origin bottom left."""
-
-    def __init__(self, width: float, height: float) -> None:
-        self.size = np.array([width, height])
-        self.figure = Figure(figsize=self.size / 72, dpi=100, facecolor="white")
-        FigureCanvasAgg(self.figure)  # measures text; no backend is chosen for anybody else
-
-    def add_title(self, title: str, x: float, top: float) -> None:
-        self.figure.text(*((x, top) / self.size), title, fontsize=11, fontweight="bold", va="top", parse_math=False)
-
-    def add_panel(self, x: float, top: float, size: tuple[float, float]) -> Axes:
-        """Frameless axes whose data units are points."""
-        width, height = max(size[0], 1.0), max(size[1], 1.0)
-        axes = self.figure.add_axes((*((x, top - height) / self.size), *((width, height) / self.size)))
-        axes.set(xlim=(0, width), ylim=(0, height))
-        axes.set_axis_off()
-        return axes
-
-
-def _draw_image(axes: Axes, graph: SceneGraph, image: Any) -> None:
-    height, width = graph.image_size
-    pixels = np.full((height, width), 245, dtype=np.uint8) if image is None else np.asarray(image)
-    if pixels.shape[:2] != (height, width):
-        raise ValueError(
-            f"The graph belongs to an image of shape ({height}, {width}[, 3]), got an image of shape {pixels.shape}."
-        )
-    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0), aspect="auto")
-    axes.set(xlim=(0, width), ylim=(height, 0))
-
-
-def _draw_boxes(axes: Axes, boxes: Sequence[Sequence[float]], names: Sequence[str], colors: Sequence[str]) -> None:
-    # Large boxes first: small ones, and their labels, stay visible on top.
-    order = sorted(range(len(boxes)), key=lambda i: -_box_area(boxes[i]))
-    outline = [Stroke(linewidth=3.4, foreground="white", alpha=0.8), Normal()]  # seen on dark and light images
-    for i in order:
-        x1, y1, x2, y2 = boxes[i]
-        axes.add_patch(
-            Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colors[i], linewidth=1.8, path_effects=outline)
-        )
-    placed: list[Bbox] = []
-    for i in reversed(order):  # the smallest box has the fewest places for its label
-        placed.append(_place_label(axes, boxes[i], names[i], colors[i], placed))
-
-
-def _box_area(box: Sequence[float]) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _place_label(axes: Axes, box: Sequence[float], name: str, color: str, placed: Sequence[Bbox]) -> Bbox:
-    """Writes a name at the free place nearest to the top left corner of its box; returns the area in pixels."""
-    size = _text_sizes([name], _SMALL_FONT_SIZE)[0] * axes.figure.dpi / 72
-    area = _free_area(axes, box, size, placed)
-    x, y = axes.transData.inverted().transform(((area.x0 + area.x1) / 2, (area.y0 + area.y1) / 2))
-    axes.text(
-        x, y, name, fontsize=_SMALL_FONT_SIZE, color=text_color(color), va="center", ha="center", parse_math=False,
-        bbox={"boxstyle": "square,pad=0.15", "facecolor": color, "edgecolor": "none"}, zorder=5,
-    )  # fmt: skip
-    return area
-
-
-def _free_area(axes: Axes, box: Sequence[float], size: np.ndarray, placed: Sequence[Bbox]) -> Bbox:
-    """The candidate that covers least of the placed labels; earlier candidates win ties. Display pixels."""
-    (left, top), (right, bottom) = axes.transData.transform([(box[0], box[1]), (box[2], box[3])])
-    frame = axes.get_window_extent()
-    width, height = size
-    columns = [left, right - width, (left + right - width) / 2]
-    rows = [top - height, top, bottom, bottom - height, *np.arange(top - 2 * height, bottom, -height)]
-    if top - bottom < 4 * height:  # inside, the label would hide much of the object
-        rows[:2] = rows[1::-1]
-    best, least = None, np.inf
-    for y in rows:
-        for x in columns:
-            x0 = np.clip(x, frame.x0, max(frame.x1 - width, frame.x0))
-            y0 = np.clip(y, frame.y0, max(frame.y1 - height, frame.y0))
-            area = Bbox.from_bounds(x0, y0, width, height)
-            covered = sum(_overlap(area, other) for other in placed)
-            if covered < least:
-                best, least = area, covered
-            if least == 0:
-                return best
-    return best
-
-
-def _overlap(a: Bbox, b: Bbox) -> float:
-    width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
-    return width * height if width > 0 and height > 0 else 0.0
-
-
-def _draw_graph(axes: Axes, row: _Row) -> None:
-    for i, (subject, object_, _) in enumerate(row.graph.relations.tolist()):
-        _draw_arrow(axes, row.layout, row.name_sizes, (subject, object_, i), row.relation_colors[i])
-        axes.text(
-            *row.layout.relations[i], row.predicates[i], fontsize=_SMALL_FONT_SIZE, color=row.relation_colors[i],
-            ha="center", va="center", parse_math=False, zorder=3,
-            bbox={"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none"},
-        )  # fmt: skip
-    for center, name, color in zip(row.layout.objects, row.names, row.object_colors, strict=True):
-        axes.text(
-            *center, name, fontsize=_FONT_SIZE, color=text_color(color), ha="center", va="center", parse_math=False,
-            bbox={"boxstyle": "round,pad=0.3", "facecolor": color, "edgecolor": "none"}, zorder=4,
-        )  # fmt: skip
-
-
-def _draw_arrow(axes: Axes, layout: GraphLayout, sizes: np.ndarray, ends: tuple[int, int, int], color: str) -> None:
-    """A curve subject -> predicate label -> object that starts and ends at the edge of the nodes."""
-    subject, object_, relation = ends
-    middle = layout.relations[relation]
-    start = _leave(layout.objects[subject], sizes[subject], middle)
-    stop = _leave(layout.objects[object_], sizes[object_], middle)
-    control = 2 * middle - (start + stop) / 2  # the curve passes the label half way
-    path = CurvePath([start, control, stop], [CurvePath.MOVETO, CurvePath.CURVE3, CurvePath.CURVE3])
-    axes.add_patch(
-        FancyArrowPatch(
-            path=path, arrowstyle="-|>", mutation_scale=9, linewidth=1.2, color=color,
-            linestyle="--" if color == MISS_COLOR else "-", zorder=2,
-        )
-    )  # fmt: skip
-
-
-def _leave(center: np.ndarray, size: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Where the line from the centre of a rectangle to `target` crosses its edge."""
-    direction = target - center
-    with np.errstate(divide="ignore"):
-        steps = (size / 2) / np.abs(direction)
-    return center + direction * min(1.0, float(steps.min()))
-
-
-def _draw_list(axes: Axes, lines: Sequence[str], colors: Sequence[str]) -> None:
-    top = axes.get_ylim()[1]
-    for i, (line, color) in enumerate(zip(lines, colors, strict=False)):
-        y = top - i * _LINE_HEIGHT
-        axes.text(0, y, line, fontsize=_SMALL_FONT_SIZE, color=color, va="top", ha="left", parse_math=False)
-
-
-def _score_texts(graph: SceneGraph, show_scores: bool) -> list[str]:
-    return [f" {score:.2f}" if show_scores else "" for score in graph.relation_scores.tolist()]
+def _opened(image: Any) -> Any:
+    return read_image(image) if isinstance(image, (str, os.PathLike, bytes, Image.Image)) else image
 
 
 def _hit_colors(is_hit: np.ndarray) -> list[str]:
@@ -407,11 +210,3 @@ def _matching_colors(predicted: SceneGraph, reference: SceneGraph) -> list[str]:
     spare = itertools.count(len(reference.boxes))
     slots = [partner[i] if i in partner else next(spare) for i in range(len(predicted.boxes))]
     return [PALETTE[slot % len(PALETTE)] for slot in slots]
-
-
-def _text_sizes(texts: Sequence[str], font_size: float) -> np.ndarray:
-    """Width and height of texts with their padding, `(n, 2)` in points."""
-    renderer = FigureCanvasAgg(Figure(dpi=72)).get_renderer()  # one pixel is one point
-    font = FontProperties(size=font_size)
-    sizes = [renderer.get_text_width_height_descent(text, font, ismath=False)[:2] for text in texts]
-    return np.array(sizes, dtype=float).reshape(-1, 2) + 2 * _TEXT_PADDING

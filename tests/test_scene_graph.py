@@ -229,6 +229,21 @@ def test_filter_names_what_it_does_not_know():
         riding_scene().top(-1)
 
 
+def test_select_by_masks():
+    graph = riding_scene()
+    assert [str(triplet) for triplet in graph.select(relations=graph.relation_scores < 0.5)] == [
+        "man wearing hat (0.25)"
+    ]
+    kept = graph.select(objects=np.array([True, False, False, True]), keep_isolated=True)
+    assert kept.boxes[:, 2].tolist() == [10, 40] and len(kept) == 0
+    assert graph.select(keep_isolated=True) == graph and graph.select() == graph.filter()
+    assert graph.top(0).select(objects=[], relations=[]) == graph.top(0)
+    with pytest.raises(ValueError, match=r"`objects` must be 4 booleans, got shape \(2,\)"):
+        graph.select(objects=[True, False])
+    with pytest.raises(ValueError, match=r"`relations` must be 2 booleans, got shape \(2,\) of torch.int64"):
+        graph.select(relations=[0, 1])
+
+
 def test_annotation_becomes_a_certain_graph():
     boxes, labels = np.array([[0, 0, 4, 4], [2, 2, 8, 8]], dtype=np.float64), np.array([0, 1])
     graph = SceneGraph.from_annotation(boxes, labels, [[0, 1, 0]], (10, 10), ID2LABEL, {"0": "riding", "1": "on"})
@@ -271,7 +286,11 @@ def test_malformed_field_is_named(field, value, error, message):
         SceneGraph.from_dict(riding_scene().to_dict() | {field: value})
 
 
-@pytest.mark.parametrize("opened", [str, lambda path: path, Image.open], ids=["str", "path", "PIL"])
+@pytest.mark.parametrize(
+    "opened",
+    [str, lambda path: path, lambda path: path.read_bytes(), Image.open],
+    ids=["str", "path", "bytes", "PIL"],
+)
 def test_plot_opens_files_and_turns_them_upright(tmp_path, opened):
     pytest.importorskip("matplotlib")
     pytest.importorskip("networkx")

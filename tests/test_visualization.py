@@ -125,6 +125,76 @@ def test_unusual_graphs_are_drawn(graph, tmp_path):
     assert overlapping_texts(figure.axes[1]) == []
 
 
+def shaped_graph(size, num_objects=8, seed=0):
+    """Objects of an image of any shape, each related to the next."""
+    rng = np.random.default_rng(seed)
+    corners = np.sort(rng.uniform(0, 1, (num_objects, 2, 2)), axis=1).reshape(-1, 4)
+    relations = [[i, i + 1, i % 4] for i in range(num_objects - 1)]
+    boxes, labels = corners * np.tile(size[::-1], 2), rng.integers(0, 5, num_objects)
+    return SceneGraph.from_annotation(boxes, labels, relations, size, ID2LABEL, ID2PREDICATE)
+
+
+@pytest.mark.parametrize("size", [(60, 2000), (2000, 60), (1, 5000), (3, 4), (1, 1)])
+def test_names_have_room_beside_images_of_any_shape(size):
+    figure = plot_scene_graph(shaped_graph(size), Image.new("RGB", size[::-1]))
+    image_axes, graph_axes, _ = figure.axes
+    assert overlapping_texts(image_axes) == overlapping_texts(graph_axes) == []
+    renderer = figure.canvas.get_renderer()
+    graph_left = graph_axes.get_window_extent().x0
+    assert all(text.get_window_extent(renderer).x1 <= graph_left for text in image_axes.texts)
+
+
+def test_names_of_crowded_boxes_are_led_to_them():
+    boxes = [[50, 40, 54, 43]] * 12
+    graph = SceneGraph.from_annotation(boxes, [3] * 12, [], SIZE, ID2LABEL, ID2PREDICATE)
+    image_axes = plot_scene_graph(graph).axes[0]
+    assert overlapping_texts(image_axes) == []
+    assert 0 < len(image_axes.lines) < 12  # those that found no place at the box
+    for line in image_axes.lines:
+        assert 50 <= line.get_xdata()[1] <= 54 and 40 <= line.get_ydata()[1] <= 43
+
+
+def test_objects_without_relation_do_not_flood_the_picture():
+    graph = make_graph(300, 8)
+    in_relation = len(graph.filter().boxes)
+    image_axes, graph_axes, _ = plot_scene_graph(graph).axes
+    assert len(image_axes.texts) == len(graph_axes.texts) - 8 == 40
+    assert len(plot_scene_graph(graph, max_objects=0).axes[0].texts) == in_relation
+    assert len(plot_scene_graph(graph, max_relations=4).axes[0].texts) == len(graph.top(4).boxes)
+    best = plot_scene_graph(graph.top(0, keep_isolated=True), max_objects=1).axes[0]
+    assert texts(best) == [ID2LABEL[graph.labels[graph.scores.argmax()].item()]]
+
+
+def test_arrows_have_the_colour_of_their_subject():
+    graph = make_graph(5, 6)
+    image_axes, graph_axes, _ = plot_scene_graph(graph).axes
+    colors = [to_hex(text.get_bbox_patch().get_facecolor()) for text in graph_axes.texts[6:]]
+    assert [to_hex(arrow.get_edgecolor()) for arrow in arrows(graph_axes)] == [
+        colors[subject] for subject in graph.relations[:, 0].tolist()
+    ]
+
+
+def test_endless_names_are_shortened_but_keep_their_number():
+    graph = SceneGraph.from_annotation([[0, 0, 9, 9]] * 2, [0, 0], [[0, 1, 0]], SIZE, {0: "x" * 500}, {0: "y" * 500})
+    image_axes, graph_axes, _ = plot_scene_graph(graph, show_scores=False).axes
+    assert max(map(len, texts(image_axes) + texts(graph_axes))) == 48
+    assert sorted(name[-2:] for name in texts(image_axes)) == [" 1", " 2"]
+
+
+def test_large_images_are_drawn_with_fewer_pixels():
+    graph = shaped_graph((6000, 4000))
+    shown = plot_scene_graph(graph, Image.new("RGB", (4000, 6000), "red")).axes[0].images[0].get_array()
+    assert shown.shape == (1500, 1000, 3) and (shown[0, 0] == [255, 0, 0]).all()
+
+
+def test_two_relations_of_one_pair_do_not_cross():
+    layout = layout_scene_graph(np.array([[0, 1, 0], [0, 1, 1]]), np.full((2, 2), [40, 16]), np.full((2, 2), [60, 14]))
+    (first, second), (left, right) = layout.objects, layout.relations
+    along = second - first
+    sides = [np.sign(along[0] * (label - first)[1] - along[1] * (label - first)[0]) for label in (left, right)]
+    assert sorted(sides) == [-1, 1]
+
+
 def test_one_pixel_and_grey_images():
     graph = SceneGraph.from_annotation([[0, 0, 1, 1]], [0], [], (1, 1), ID2LABEL, ID2PREDICATE)
     assert texts(plot_scene_graph(graph, Image.new("L", (1, 1))).axes[0]) == ["man"]
@@ -229,6 +299,14 @@ def test_comparison_counts_only_what_it_draws():
     )
     assert figure.texts[0].get_text() == "Predicted: 0 of 1 relations correct"
     assert len(arrows(figure.axes[1])) == 1
+
+
+def test_comparison_goes_by_names():
+    predicted, truth = riding_pair()
+    fields = truth.to_dict() | {"id2predicate": {0: "wearing", 1: "riding", 2: "in front of", 3: "near"}}
+    fields["relations"] = [[0, 1, 1], [0, 2, 0], [2, 0, 3]]
+    figure = compare_scene_graphs(picture(), predicted, SceneGraph.from_dict(fields))
+    assert figure.texts[0].get_text() == "Predicted: 1 of 3 relations correct"
 
 
 def test_comparison_without_any_prediction():

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -273,6 +272,30 @@ class SceneGraph(SceneGraphExport):
             result &= has_class(ends, involving, self.id2label, "involving").any(dim=1)
         return result
 
+    def select(self, *, objects: Any = None, relations: Any = None, keep_isolated: bool = False) -> SceneGraph:
+        """Keeps the objects and relations of two masks: what `filter` cannot say.
+
+        Args:
+            objects: `(n,)` booleans; `None` keeps all.
+            relations: `(k,)` booleans; `None` keeps all. A relation goes with either of its objects.
+            keep_isolated: Keep objects that take part in no kept relation.
+
+        Returns:
+            A new graph, in the same order.
+
+        Raises:
+            ValueError: A mask has another shape, or holds no booleans.
+
+        Example:
+            >>> graph = SceneGraph.from_annotation(
+            ...     [[0, 0, 9, 9], [2, 2, 8, 8]], [0, 1], [[0, 1, 0]], (9, 9), {0: "man", 1: "hat"}, {0: "wearing"}
+            ... )
+            >>> graph.select(objects=graph.boxes[:, 0] < 1, keep_isolated=True)
+            SceneGraph(1 objects, 0 relations, image 9x9)
+        """
+        objects, relations = _mask("objects", objects, len(self.boxes)), _mask("relations", relations, len(self))
+        return self._select(objects, relations, keep_isolated)
+
     def _select(self, objects: Tensor, relations: Tensor, keep_isolated: bool) -> SceneGraph:
         """Sub-graph of the objects `(n,)` and relations `(k,)` whose mask is true."""
         relations = relations & objects[self.relations[:, :2]].all(dim=1)
@@ -375,22 +398,22 @@ class SceneGraph(SceneGraphExport):
         """Draws the image with its boxes beside the graph, see `speaq_hf.visualization.plot_scene_graph`.
 
         Args:
-            image: The image the graph belongs to: path, URL, PIL image (turned upright by its EXIF tag) or `(H, W, 3)`
-                array; `None` draws the boxes on an empty canvas.
+            image: The image the graph belongs to: path, address, bytes of a file, PIL image (turned upright by its EXIF tag)
+                or `(H, W, 3)` array; `None` draws the boxes on an empty canvas.
             **kwargs: Options of `plot_scene_graph`.
 
         Returns:
-            A `matplotlib.figure.Figure`.
+            A `matplotlib.figure.Figure`; `graph.plot("photo.jpg").savefig("graph.png")` writes it.
 
         Raises:
             ImportError: speaq_hf, matplotlib or networkx is not installed.
-            ValueError: The image has another size than the graph's, or cannot be found.
+            ValueError: The image has another size than the graph's, or cannot be read.
         """
         try:
             from speaq_hf.visualization import plot_scene_graph
         except ImportError as error:
             raise ImportError(f"SceneGraph.plot needs `pip install speaq_hf[viz]` ({error}).") from error
-        return plot_scene_graph(self, _open_image(image), **kwargs)
+        return plot_scene_graph(self, image, **kwargs)
 
     def to_html(self, image: Any = None, **kwargs: Any) -> str:
         """A page to point at: image with boxes, graph, table and sliders; see `speaq_hf.interactive_graph`.
@@ -422,9 +445,10 @@ class SceneGraph(SceneGraphExport):
         return framed_page(self.to_html())
 
 
-def _open_image(image: Any) -> Any:
-    """Opens a path or URL and turns it, or a PIL image, upright; anything else stays as it is."""
-    from transformers.image_utils import is_pil_image, load_image
-
-    image = os.fspath(image) if isinstance(image, os.PathLike) else image
-    return load_image(image) if isinstance(image, str) or is_pil_image(image) else image
+def _mask(name: str, mask: Any, count: int) -> Tensor:
+    mask = torch.ones(count, dtype=torch.bool) if mask is None else torch.as_tensor(mask).cpu()
+    if mask.shape != (count,) or (count and mask.dtype != torch.bool):
+        raise ValueError(
+            f"SceneGraph.select: `{name}` must be {count} booleans, got shape {tuple(mask.shape)} of {mask.dtype}."
+        )
+    return mask.bool()
