@@ -36,6 +36,12 @@ def test_the_corner_is_best_inside_large_boxes_and_above_small_ones():
     assert areas.tolist() == [[100, 100, 140, 114], [300, 86, 340, 100]]
 
 
+def test_the_smallest_box_chooses_first():
+    boxes = np.array([[100, 86, 300, 250], [100, 100, 120, 110]])
+    areas = place_labels(boxes, np.array([[40, 14], [40, 14]]), FRAME)
+    assert areas.tolist() == [[260, 86, 300, 100], [100, 86, 140, 100]]
+
+
 def test_the_nearest_free_place_is_taken_when_the_box_is_full():
     boxes = np.tile([100.0, 100.0, 140.0, 114.0], (9, 1))
     areas = place_labels(boxes, np.tile([40.0, 14.0], (9, 1)), FRAME)

@@ -304,9 +304,12 @@ def test_comparison_counts_only_what_it_draws():
 def test_comparison_goes_by_names():
     predicted, truth = riding_pair()
     fields = truth.to_dict() | {"id2predicate": {0: "wearing", 1: "riding", 2: "in front of", 3: "near"}}
-    fields["relations"] = [[0, 1, 1], [0, 2, 0], [2, 0, 3]]
+    fields |= {"relations": [[0, 1, 1], [0, 2, 0], [2, 0, 3]], "labels": [7, 0, 1]}
+    fields["id2label"] = {7: "man", 0: "horse", 1: "hat"}
     figure = compare_scene_graphs(picture(), predicted, SceneGraph.from_dict(fields))
     assert figure.texts[0].get_text() == "Predicted: 1 of 3 relations correct"
+    colors = [{t.get_text(): t.get_bbox_patch().get_facecolor() for t in figure.axes[i].texts} for i in (0, 3)]
+    assert colors[0]["man"] == colors[1]["man"] and colors[0]["horse"] == colors[1]["horse"]
 
 
 def test_comparison_without_any_prediction():
