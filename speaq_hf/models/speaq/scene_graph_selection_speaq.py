@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,3 +56,17 @@ def in_region(boxes: Tensor, region: Sequence[float], rule: str) -> Tensor:
         return ((boxes[:, :2] < high) & (boxes[:, 2:] > low)).all(dim=1)
     points = (boxes[:, :2] + boxes[:, 2:]).div(2).repeat(1, 2) if rule == "center" else boxes
     return ((points >= low.repeat(2)) & (points <= high.repeat(2))).all(dim=1)
+
+
+def as_mask(name: str, mask: Any, count: int) -> Tensor:
+    """A mask as booleans `(count,)`, all true for `None`.
+
+    Raises:
+        ValueError: It has another shape, or holds no booleans.
+    """
+    mask = torch.ones(count, dtype=torch.bool) if mask is None else torch.as_tensor(mask).cpu()
+    if mask.shape != (count,) or (count and mask.dtype != torch.bool):
+        raise ValueError(
+            f"SceneGraph.select: `{name}` must be {count} booleans, got shape {tuple(mask.shape)} of {mask.dtype}."
+        )
+    return mask.bool()

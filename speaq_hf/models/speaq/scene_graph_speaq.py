@@ -21,7 +21,7 @@ from .scene_graph_fields_speaq import (
     int_keys,
 )
 from .scene_graph_merge_speaq import merge_graphs
-from .scene_graph_selection_speaq import has_class, in_region
+from .scene_graph_selection_speaq import as_mask, has_class, in_region
 
 
 class Triplet(NamedTuple):
@@ -293,7 +293,7 @@ class SceneGraph(SceneGraphExport):
             >>> graph.select(objects=graph.boxes[:, 0] < 1, keep_isolated=True)
             SceneGraph(1 objects, 0 relations, image 9x9)
         """
-        objects, relations = _mask("objects", objects, len(self.boxes)), _mask("relations", relations, len(self))
+        objects, relations = as_mask("objects", objects, len(self.boxes)), as_mask("relations", relations, len(self))
         return self._select(objects, relations, keep_isolated)
 
     def _select(self, objects: Tensor, relations: Tensor, keep_isolated: bool) -> SceneGraph:
@@ -443,12 +443,3 @@ class SceneGraph(SceneGraphExport):
         except ImportError:
             return None
         return framed_page(self.to_html())
-
-
-def _mask(name: str, mask: Any, count: int) -> Tensor:
-    mask = torch.ones(count, dtype=torch.bool) if mask is None else torch.as_tensor(mask).cpu()
-    if mask.shape != (count,) or (count and mask.dtype != torch.bool):
-        raise ValueError(
-            f"SceneGraph.select: `{name}` must be {count} booleans, got shape {tuple(mask.shape)} of {mask.dtype}."
-        )
-    return mask.bool()
