@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from click.core import ParameterSource
 
 from .user_errors import user_errors
 
@@ -82,7 +81,8 @@ def generate_data(
 
 
 def _refuse_fixed_options(context: typer.Context, world: str) -> None:
-    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    # By name: some versions of typer bring a click of their own.
+    given = [name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"]
     fixed = [f"--{name.replace('_', '-')}" for name in given if name not in FREE_WITH_WORLD]
     if fixed:
         raise typer.BadParameter(f"--world {world} fixes {', '.join(fixed)}: leave one or the other away")

@@ -66,12 +66,12 @@ SCENE_WORLDS: dict[str, SceneWorld] = {
             min_relations=3,
             max_relations=12,
             empty_share=0.0,
-            usual_boost=2.0,
+            usual_boost=2.3,
             min_zoom=0.8,
             max_zoom=1.05,
             crowding=0.85,
         ),
-        distribution=TripletDistribution(predicate_zipf=None, held_out_share=0.12),
+        distribution=TripletDistribution(predicate_zipf=None, held_out_share=0.14),
     )
 }
 
