@@ -24,6 +24,7 @@ _LAZY = {
     "RatioBatchSampler": "data",
     "SceneGraphCollator": "data",
     "SceneGraphTransform": "data",
+    "generate_scene_world": "data",
     "generate_synthetic_genome": "data",
     "load_scene_graph_splits": "data",
     "load_scene_graphs": "data",

@@ -56,3 +56,17 @@ def test_the_command_lists_its_sub_commands():
     result = run("--help")
     assert result.exit_code == 0
     assert "generate-data" in result.output
+
+
+def test_generate_data_draws_a_benchmark_in_both_domains(tmp_path):
+    result = run("generate-data", tmp_path, "--world", "scene-world-v1", "-n", 3, "--num-workers", 1)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["real", "synthetic"]
+    assert len(list((tmp_path / "real" / "VG_100K").iterdir())) == 3
+
+
+def test_generate_data_refuses_options_that_a_benchmark_fixes(tmp_path):
+    result = run("generate-data", tmp_path, "--world", "scene-world-v1", "-n", 2, "--seed", 3)
+    assert result.exit_code == 2
+    assert "--seed" in result.output
+    assert not list(tmp_path.iterdir())

@@ -11,9 +11,28 @@ import typer
 from .user_errors import user_errors
 
 
+DEFAULT_NUM_IMAGES = 1000
+FREE_WITH_WORLD = ("root", "world", "num_images", "num_workers", "overwrite")
+
+
 def generate_data(
+    context: typer.Context,
     root: Annotated[Path, typer.Argument(help="Folder to write the data set to, empty or of a generated set.")],
-    num_images: Annotated[int, typer.Option("--num-images", "-n", help="How many images.")] = 1000,
+    world: Annotated[
+        str | None,
+        typer.Option(
+            help='A benchmark that fixes everything else, "scene-world-v1": both domains, in ROOT/real and ROOT/synthetic.'
+        ),
+    ] = None,
+    num_images: Annotated[
+        int | None,
+        typer.Option(
+            "--num-images",
+            "-n",
+            help=f"How many images; default {DEFAULT_NUM_IMAGES}, of a benchmark all.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
     image_size: Annotated[int, typer.Option(help="Width and height in pixels.")] = 256,
     domain: Annotated[
@@ -34,6 +53,11 @@ def generate_data(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a set generated before.")] = False,
 ) -> None:
     """Draw a synthetic scene graph data set in the file formats of Visual Genome."""
+    if world is not None:
+        _refuse_fixed_options(context, world)
+        _generate_world(root, world, num_images, num_workers, overwrite)
+        return
+    num_images = DEFAULT_NUM_IMAGES if num_images is None else num_images
     with user_errors("train"):
         from ..data.annotation_noise import AnnotationNoise
         from ..data.generator import generate_synthetic_genome
@@ -54,3 +78,22 @@ def generate_data(
             progress=True,
         )
     typer.echo(f"Wrote {num_images} images with annotations to {root}")
+
+
+def _refuse_fixed_options(context: typer.Context, world: str) -> None:
+    # By name: some versions of typer bring a click of their own.
+    given = [name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"]
+    fixed = [f"--{name.replace('_', '-')}" for name in given if name not in FREE_WITH_WORLD]
+    if fixed:
+        raise typer.BadParameter(f"--world {world} fixes {', '.join(fixed)}: leave one or the other away")
+
+
+def _generate_world(root: Path, world: str, num_images: int | None, num_workers: int | None, overwrite: bool) -> None:
+    with user_errors("train"):
+        from ..data.scene_world import generate_scene_world
+
+        folders = generate_scene_world(
+            root, world, num_images=num_images, num_workers=num_workers, overwrite=overwrite, progress=True
+        )
+    for domain, folder in folders.items():
+        typer.echo(f"Wrote the {domain} domain of {world} to {folder}")

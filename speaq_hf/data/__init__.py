@@ -20,6 +20,7 @@ _MODULE_OF = {
     "RatioBatchSampler": "ratio_sampler",
     "mix_datasets": "mixing",
     "report_data": "report",
+    "generate_scene_world": "scene_world",
     "load_scene_graph_splits": "scene_graph_files",
     "load_scene_graphs": "scene_graph_files",
     "save_scene_graphs": "scene_graph_files",

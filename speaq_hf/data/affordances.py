@@ -1,5 +1,5 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
-"""Which classes meet in a synthetic scene, and how: the table behind `scenes`.
+"""Which classes meet in a synthetic scene, and how: the table behind `everyday_world`.
 
 Every pair of classes can meet in several ways, so that the two classes of a pair do not give the predicate away. The
 first predicate of a row is the usual one. Between two things that merely stand side by side both directions of a
@@ -8,12 +8,14 @@ predicate would be true; the table names only one (the more animate, smaller cla
 
 from __future__ import annotations
 
-import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 
 
 Triplet = tuple[str, str, str]  # subject class, predicate, object class
+Row = tuple[str, str, float, dict[str, float]]  # see `expanded_table`
+
+SPATIAL_PREDICATES = frozenset({"near", "behind", "in front of"})
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "person": ("man", "woman", "boy", "girl"),
@@ -31,8 +33,7 @@ class Affordance:
     predicates: dict[str, float]
 
 
-# (subject, object): (weight of the pair, predicates). Later rows replace earlier ones for the same classes.
-_TABLE: list[tuple[str, str, float, dict[str, float]]] = [
+_TABLE: list[Row] = [
     ("person", "hat", 0.8, {"wearing": 6, "holding": 2.5, "near": 1}),
     ("person", "cup", 0.7, {"holding": 7, "near": 1.5, "carrying": 1}),
     ("person", "bag", 0.8, {"holding": 5, "carrying": 3, "near": 2}),
@@ -125,39 +126,20 @@ _TABLE: list[tuple[str, str, float, dict[str, float]]] = [
 ]  # fmt: skip
 
 
-def _expanded() -> dict[tuple[str, str], Affordance]:
+def expanded_table(rows: Iterable[Row], groups: Mapping[str, tuple[str, ...]]) -> dict[tuple[str, str], Affordance]:
+    """The affordances of single classes from rows that name classes or groups.
+
+    Args:
+        rows: (subject, object, weight of the pair, weights of its predicates, the usual one first). Later rows replace
+            earlier ones for the same classes.
+        groups: Classes of each group.
+    """
     pairs = {}
-    for subject_group, object_group, weight, predicates in _TABLE:
-        for subject in GROUPS.get(subject_group, (subject_group,)):
-            for object_ in GROUPS.get(object_group, (object_group,)):
+    for subject_group, object_group, weight, predicates in rows:
+        for subject in groups.get(subject_group, (subject_group,)):
+            for object_ in groups.get(object_group, (object_group,)):
                 pairs[subject, object_] = Affordance(weight, predicates)
     return pairs
 
 
-AFFORDANCES: dict[tuple[str, str], Affordance] = _expanded()
-
-
-def pair_affordance(first: str, second: str) -> tuple[str, str] | None:
-    """The (subject, object) order in which two classes stand in spatial relations, `None` if they have none."""
-    for pair in ((first, second), (second, first)):
-        if pair in AFFORDANCES and AFFORDANCES[pair].predicates.keys() & {"near", "behind", "in front of"}:
-            return pair
-    return None
-
-
-@cache
-def held_out_triplets(share: float = 0.12) -> frozenset[Triplet]:
-    """Triplets that only test images contain, for zero-shot recall.
-
-    A pair's usual predicate is never held out. The choice hangs on the names and the share alone, so that every set
-    agrees; a smaller share chooses some of the triplets that a larger one does.
-
-    Args:
-        share: Share of the triplets that are not usual for their pair, in [0, 1].
-    """
-    held_out = set()
-    for (subject, object_), affordance in AFFORDANCES.items():
-        for predicate in list(affordance.predicates)[1:]:
-            if zlib.crc32(f"{subject} {predicate} {object_}".encode()) < share * 2**32:
-                held_out.add((subject, predicate, object_))
-    return frozenset(held_out)
+AFFORDANCES: dict[tuple[str, str], Affordance] = expanded_table(_TABLE, GROUPS)

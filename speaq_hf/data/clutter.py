@@ -73,7 +73,7 @@ def paint_clutter(rng: np.random.Generator, image: Image.Image, setting: str, ho
     Args:
         rng: Source of every choice.
         image: RGB background.
-        setting: Key of `scenes.SETTINGS`.
+        setting: Key of `World.settings`.
         horizon: Share of the picture's height above the ground, in (0, 1).
     """
     draw, (width, height) = ImageDraw.Draw(image), image.size

@@ -21,11 +21,14 @@ from tqdm.auto import tqdm
 from ..models.speaq.vg150 import VG150_OBJECTS, VG150_PREDICATES
 from .annotation_noise import SPLITS, AnnotationNoise
 from .domains import DOMAINS, FIRST_IMAGE_ID, MAX_IMAGES, GenomeFiles
+from .everyday_world import EVERYDAY
 from .scene_objects import Scene
+from .scene_world_v1 import SCENE_WORLD_V1
 from .scenes import SceneComplexity, compose_scene
 from .shapes import OBJECT_CLASSES
 from .split_marking import mark_validation_flag
 from .triplet_distribution import TripletDistribution
+from .worlds import World
 
 
 logger = logging.getLogger(__name__)
@@ -37,8 +40,8 @@ MAX_ATTRIBUTES = 10
 TEST_FLAG = SPLITS.index("test")
 MIN_IMAGES_PER_WORKER = 500  # fewer take less time than starting a process
 
-_OBJECT_INDEX = {name: index for index, name in enumerate(VG150_OBJECTS, start=1)}
-_PREDICATE_INDEX = {name: index for index, name in enumerate(VG150_PREDICATES, start=1)}
+WORLDS: dict[str, World] = {world.name: world for world in (EVERYDAY, SCENE_WORLD_V1)}
+
 _ATTRIBUTE_INDEX = {name: index for index, name in enumerate(ATTRIBUTES.values(), start=1)}
 
 
@@ -54,6 +57,20 @@ class _Recipe:
     distribution: TripletDistribution
     predicate_weights: dict[str, float]
     noise: AnnotationNoise
+    world: str
+    own_vocabulary: bool
+
+    @property
+    def objects(self) -> dict[str, int]:
+        """1-based index of each object class."""
+        names = WORLDS[self.world].objects if self.own_vocabulary else VG150_OBJECTS
+        return {name: index for index, name in enumerate(names, start=1)}
+
+    @property
+    def predicates(self) -> dict[str, int]:
+        """1-based index of each predicate."""
+        names = WORLDS[self.world].predicates if self.own_vocabulary else VG150_PREDICATES
+        return {name: index for index, name in enumerate(names, start=1)}
 
 
 @dataclass(frozen=True)
@@ -77,6 +94,8 @@ def generate_synthetic_genome(
     complexity: SceneComplexity | None = None,
     distribution: TripletDistribution | None = None,
     noise: AnnotationNoise | None = None,
+    world: str = EVERYDAY.name,
+    own_vocabulary: bool = False,
     images: str | None = None,
     annotations: str | None = None,
     categories: str | None = None,
@@ -107,6 +126,8 @@ def generate_synthetic_genome(
         complexity: How crowded the scenes are; default `SceneComplexity()`.
         distribution: Long tail of the predicates and held-out triplets; default `TripletDistribution()`.
         noise: Mistakes of the annotation; default none.
+        world: Which classes there are and how they meet: "everyday" or "scene-world-v1".
+        own_vocabulary: Whether the set's vocabulary lists only the classes of its world; default those of VG150.
         images: Folder of the JPEGs, `<image_id>.jpg`, below `root`; default the domain's own name, here and below.
         annotations: HDF5 file name.
         categories: JSON file name of the vocabularies, how often each name occurs, and how the set was made.
@@ -124,18 +145,29 @@ def generate_synthetic_genome(
         FileExistsError: If files of these names exist and may not be replaced, or the folder holds other files.
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    _check_arguments(num_images, seed, (height, width), split_shares, domain, num_workers)
+    _check_arguments(num_images, seed, (height, width), split_shares, domain, world, num_workers)
     names = {"images": images, "annotations": annotations, "categories": categories, "image_data": image_data}
     files = replace(DOMAINS[domain].files, **{key: name for key, name in names.items() if name is not None})
     complexity, distribution = complexity or SceneComplexity(), distribution or TripletDistribution()
     root = Path(root)
     _prepare_folder(root, files, overwrite)
-    weights = distribution.predicate_weights(complexity)
-    recipe = _Recipe(seed, width, height, domain, complexity, distribution, weights, noise or AnnotationNoise())
+    weights = distribution.predicate_weights(complexity, WORLDS[world])
+    recipe = _Recipe(
+        seed,
+        width,
+        height,
+        domain,
+        complexity,
+        distribution,
+        weights,
+        noise or AnnotationNoise(),
+        world,
+        own_vocabulary,
+    )
     splits = assign_splits(num_images, split_shares)
     rows = _draw_all(root / files.images, recipe, splits, num_workers)
     rows = list(tqdm(rows, total=num_images, desc="Drawing scenes", unit="image", disable=not progress))
-    _write_json(root / files.categories, {**_vocabularies(rows), "generator": _provenance(recipe, num_images)})
+    _write_json(root / files.categories, {**_vocabularies(rows, recipe), "generator": _provenance(recipe, num_images)})
     _write_json(root / files.image_data, _image_sizes(recipe, files, num_images))
     _write_annotations(root / files.annotations, rows, splits, max(width, height))
     _marker(root, files).unlink()
@@ -154,6 +186,7 @@ def _check_arguments(
     size: tuple[int, int],
     split_shares: Sequence[float],
     domain: str,
+    world: str,
     num_workers: int | None,
 ) -> None:
     if not 1 <= num_images <= MAX_IMAGES:
@@ -167,6 +200,8 @@ def _check_arguments(
         raise ValueError(f"split_shares: expected three shares >= 0 (train, val, test) that sum to 1, got {shares}.")
     if domain not in DOMAINS:
         raise ValueError(f"domain: expected one of {sorted(DOMAINS)}, got {domain!r}.")
+    if world not in WORLDS:
+        raise ValueError(f"world: expected one of {sorted(WORLDS)}, got {world!r}.")
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers: expected at least 1 (or None for one per core), got {num_workers}.")
 
@@ -269,21 +304,21 @@ def _draw_image(folder: Path, recipe: _Recipe, task: tuple[int, int]) -> _Annota
     image, boxes = domain.render(picture_rng, scene, recipe.width, recipe.height)
     least, greatest = domain.jpeg_quality
     image.save(folder / f"{image_id}.jpg", quality=int(picture_rng.integers(least, greatest + 1)))
-    annotation = _annotation(scene, boxes)
+    annotation = _annotation(scene, boxes, recipe)
     return _with_noise(noise_rng, annotation, recipe) if SPLITS[split] in recipe.noise.splits else annotation
 
 
 def _compose(rng: np.random.Generator, recipe: _Recipe, split: int) -> Scene:
-    side = min(recipe.width, recipe.height)
-    forbidden = frozenset() if split == TEST_FLAG else recipe.distribution.held_out
-    return compose_scene(
-        rng, recipe.width / side, recipe.height / side, recipe.complexity, forbidden, recipe.predicate_weights
-    )
+    side, world = min(recipe.width, recipe.height), WORLDS[recipe.world]
+    forbidden = frozenset() if split == TEST_FLAG else recipe.distribution.held_out(world)
+    size = recipe.width / side, recipe.height / side
+    return compose_scene(rng, *size, recipe.complexity, forbidden, recipe.predicate_weights, world)
 
 
-def _annotation(scene: Scene, boxes: np.ndarray) -> _Annotation:
-    labels = np.array([_OBJECT_INDEX[thing.label] for thing in scene.objects], np.int64)
-    relations = [(subject, object_, _PREDICATE_INDEX[name]) for subject, object_, name in scene.relations]
+def _annotation(scene: Scene, boxes: np.ndarray, recipe: _Recipe) -> _Annotation:
+    objects, predicates = recipe.objects, recipe.predicates
+    labels = np.array([objects[thing.label] for thing in scene.objects], np.int64)
+    relations = [(subject, object_, predicates[name]) for subject, object_, name in scene.relations]
     return _Annotation(boxes, labels, _attribute_rows(scene), np.array(relations, np.int64).reshape(-1, 3))
 
 
@@ -296,7 +331,7 @@ def _with_noise(rng: np.random.Generator, annotation: _Annotation, recipe: _Reci
 def _attribute_rows(scene: Scene) -> np.ndarray:
     attributes = np.zeros((len(scene.objects), MAX_ATTRIBUTES), np.int64)
     for row, thing in enumerate(scene.objects):
-        if OBJECT_CLASSES[thing.label].has_poses:
+        if OBJECT_CLASSES[thing.label].has_poses and thing.pose.body in ATTRIBUTES:
             attributes[row, 0] = _ATTRIBUTE_INDEX[ATTRIBUTES[thing.pose.body]]
     return attributes
 
@@ -381,11 +416,11 @@ def _write_json(path: Path, content: dict | list) -> None:
     os.replace(temporary, path)
 
 
-def _vocabularies(rows: list[_Annotation]) -> dict[str, dict]:
+def _vocabularies(rows: list[_Annotation], recipe: _Recipe) -> dict[str, dict]:
     """Names, 1-based indices (as strings where they are keys) and how often each name occurs in the set."""
     columns = {
-        "label": (_OBJECT_INDEX, "object_count", [row.labels for row in rows]),
-        "predicate": (_PREDICATE_INDEX, "predicate_count", [row.relations[:, 2] for row in rows]),
+        "label": (recipe.objects, "object_count", [row.labels for row in rows]),
+        "predicate": (recipe.predicates, "predicate_count", [row.relations[:, 2] for row in rows]),
         "attribute": (_ATTRIBUTE_INDEX, "attribute_count", [row.attributes.ravel() for row in rows]),
     }
     content = {}

@@ -15,6 +15,7 @@ from .scene_objects import Scene, SceneObject
 
 SUPERSAMPLING = 2
 STRING_COLOUR = (60, 56, 52)
+ROPE_COLOURS = {"with": (206, 44, 40), "attached to": (226, 190, 110)}  # of what is led and what is tied up
 BRIGHTNESS = (0.9, 1.1)
 
 
@@ -38,9 +39,13 @@ def pixel_boxes(scene: Scene, width: int, height: int) -> np.ndarray:
 
 
 def _paint_string(draw: ImageDraw.ImageDraw, thing: SceneObject, side: float) -> None:
-    x, y = thing.joint("top")
+    x, y = thing.tie
     ends = [(thing.string[0] * side, thing.string[1] * side), (x * side, y * side + 1)]
-    draw.line(ends, fill=STRING_COLOUR, width=max(2, round(side / 150)))
+    if thing.contact in ROPE_COLOURS:
+        draw.line(ends, fill=STRING_COLOUR, width=max(3, round(side / 60)))
+        draw.line(ends, fill=ROPE_COLOURS[thing.contact], width=max(2, round(side / 80)))
+    else:
+        draw.line(ends, fill=STRING_COLOUR, width=max(2, round(side / 150)))
 
 
 def paint_objects(image: Image.Image, scene: Scene, boxes: np.ndarray, order: Iterable[int] | None = None) -> None:

@@ -29,7 +29,7 @@ class SceneObject:
         partner: Index of the object it was joined to.
         contact: Predicate of that joint.
         is_subject: Whether it is the subject of that predicate.
-        string: Upper end of the string it hangs from.
+        string: Other end of the string it hangs from, or of the rope it is fastened to.
     """
 
     label: str
@@ -74,6 +74,11 @@ class SceneObject:
         x, y = self.outline.joints.get(name, (0.0, 0.0))
         return self.origin[0] + x * self.scale[0], self.origin[1] + y * self.scale[1]
 
+    @property
+    def tie(self) -> Point:
+        """Where its own end of the string is, in the picture."""
+        return self.joint("tie" if self.support == GROUND else "top")
+
     def joined_at(self, own: str, point: Point) -> SceneObject:
         """The object moved so that its joint `own` lies at `point`."""
         x, y = self.joint(own)
@@ -87,7 +92,7 @@ class Scene:
     Attributes:
         width: Picture width in units of the shorter side.
         height: Picture height, same unit.
-        setting: Key of `SETTINGS`.
+        setting: Key of `World.settings`.
         objects: What is in it.
         relations: Rows (subject index, object index, predicate name).
     """

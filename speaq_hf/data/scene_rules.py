@@ -1,7 +1,8 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
 """The meaning of the predicates in synthetic scenes: rules that read relations off the geometry.
 
-Relations between objects that were joined (riding, wearing, on, in, ...) hold by the joint. Spatial relations (near,
+Beside something a subject is near it or, in worlds that know the difference, looking at it if it faces it. Relations
+between objects that were joined (riding, wearing, on, in, ...) hold by the joint. Spatial relations (near,
 behind, in front of, above) and those with the street hold for every pair that fits the rule. Geometry between two
 rules is ambiguous and must not occur, so that the same geometry always carries the same predicate. No rule knows left
 from right: training flips images. Lengths are in units of the shorter picture side.
@@ -9,9 +10,11 @@ from right: training flips images. Lengths are in units of the shorter picture s
 
 from __future__ import annotations
 
-from .affordances import GROUPS, pair_affordance
 from .drawing import Bounds
+from .everyday_world import EVERYDAY
 from .scene_objects import AIR, GROUND, SceneObject
+from .shapes import OBJECT_CLASSES
+from .worlds import World
 
 
 NEAR_GAP = 0.03  # side by side, at most this far apart: near
@@ -22,8 +25,8 @@ MAX_HIDDEN = 0.65  # of the box that stands behind
 MAX_UNRELATED_OVERLAP = 0.12  # of the smaller box
 ABOVE_GAP = (0.02, 0.3)  # between what flies and what is below it
 
-LIVING = (*GROUPS["person"], *GROUPS["pet"], *GROUPS["mount"], "bird")
-POSTURES = {"walk": "walking on", "sit": "sitting on", "lie": "laying on", "stand": "standing on"}
+PARKED = ("car", "bike", "truck", "bus")
+POSTURES = {"walk": "walking on", "sit": "sitting on", "lie": "laying on", "stand": "standing on"}  # else it stands
 
 
 class AmbiguousGeometry(Exception):
@@ -106,20 +109,28 @@ def street_relation(thing: SceneObject, street: SceneObject, ridden: bool) -> st
     """The predicate between something that stands on the ground and the street; `None` beside the street."""
     if thing.origin[1] < street.box[1]:
         return None
-    if thing.label in ("car", "bike"):
+    if thing.label in PARKED:
         return "on" if ridden else "parked on"
-    return POSTURES[thing.pose.body] if thing.label in LIVING else "on"
+    return POSTURES.get(thing.pose.body, "standing on") if OBJECT_CLASSES[thing.label].has_poses else "on"
 
 
-def _ground_relation(objects: list[SceneObject], first: int, second: int) -> tuple[int, int, str] | None:
+def faces(subject: SceneObject, object_: SceneObject) -> bool:
+    """Whether an object stands on the side that the subject's face is turned to, and its head is up."""
+    is_right = object_.box[0] + object_.box[2] > subject.box[0] + subject.box[2]
+    return is_right != subject.mirror and subject.pose.body != "graze"
+
+
+def _ground_relation(objects: list[SceneObject], first: int, second: int, world: World) -> tuple[int, int, str] | None:
     labels = objects[first].label, objects[second].label
-    order = pair_affordance(*labels)
+    order = world.spatial_pair(*labels)
     subject, object_ = (first, second) if order in (labels, None) else (second, first)
     predicate = spatial_relation(objects[subject], objects[object_])
+    if predicate == "near" and world.tells_gaze(order) and faces(objects[subject], objects[object_]):
+        predicate = "looking at"
     return None if predicate is None else (subject, object_, predicate)
 
 
-def _pair_relation(objects: list[SceneObject], first: int, second: int) -> tuple[int, int, str] | None:
+def _pair_relation(objects: list[SceneObject], first: int, second: int, world: World) -> tuple[int, int, str] | None:
     one, other = objects[first], objects[second]
     if "street" in (one.label, other.label):
         thing, street = (second, first) if one.label == "street" else (first, second)
@@ -129,14 +140,18 @@ def _pair_relation(objects: list[SceneObject], first: int, second: int) -> tuple
         predicate = street_relation(objects[thing], objects[street], ridden)
         return None if predicate is None else (thing, street, predicate)
     if one.support == other.support == GROUND:
-        return _ground_relation(objects, first, second)
+        return _ground_relation(objects, first, second, world)
     if _intersection(one.box, other.box) > MAX_UNRELATED_OVERLAP * min(_area(one.box), _area(other.box)):
         raise AmbiguousGeometry("unrelated objects overlap")
     return None
 
 
-def derive_relations(objects: list[SceneObject]) -> list[tuple[int, int, str]]:
+def derive_relations(objects: list[SceneObject], world: World = EVERYDAY) -> list[tuple[int, int, str]]:
     """All relations of a scene: those of joined objects, and every other that the rules find.
+
+    Args:
+        objects: The objects, partners before those joined to them.
+        world: What they are part of: it says which class is the subject, and whose gaze tells.
 
     Returns:
         Rows (subject index, object index, predicate).
@@ -147,7 +162,7 @@ def derive_relations(objects: list[SceneObject]) -> list[tuple[int, int, str]]:
     relations = []
     for second, thing in enumerate(objects):
         for first in range(second):
-            relation = None if thing.partner == first else _pair_relation(objects, first, second)
+            relation = None if thing.partner == first else _pair_relation(objects, first, second, world)
             relations += [] if relation is None else [relation]
         if thing.partner is not None:
             pair = (second, thing.partner) if thing.is_subject else (thing.partner, second)

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .affordances import AFFORDANCES, GROUPS, Triplet
+from .affordances import SPATIAL_PREDICATES, Triplet
 from .drawing import Bounds, Point, Pose
+from .everyday_world import EVERYDAY
 from .scene_objects import AIR, GROUND, HELD_UP, Scene, SceneObject
-from .scene_preferences import SETTING_SHARES, Preferences, preferences
+from .scene_preferences import Preferences, preferences
 from .scene_rules import (
     ABOVE_GAP,
     CLEAR_GAP,
@@ -28,6 +29,8 @@ from .scene_rules import (
     interval_overlap,
 )
 from .shapes import OBJECT_CLASSES
+from .shapes_living import PEOPLE
+from .worlds import World
 
 
 CHANCE_RELATIONS = 0.25  # share of placements kept that bring more relations than the intended one
@@ -51,6 +54,8 @@ class SceneComplexity:
             least 0. Larger values make the predicate easier to guess from the two classes.
         min_zoom: Smallest magnification of a scene's objects; 1 is life size in the table of shapes.
         max_zoom: Largest magnification. Much above 1 few objects fit into a picture.
+        crowding: How much rarer each further object makes a scene, in (0, 1]: with 1 every number of objects is aimed at
+            equally often.
     """
 
     min_objects: int = 3
@@ -61,6 +66,7 @@ class SceneComplexity:
     usual_boost: float = 2.5
     min_zoom: float = 0.85
     max_zoom: float = 1.08
+    crowding: float = 1.0
 
     def __post_init__(self) -> None:
         if not 2 <= self.min_objects <= 5 or not self.min_objects <= self.max_objects <= 12:
@@ -84,6 +90,14 @@ class SceneComplexity:
             raise ValueError(
                 f"Expected 0.3 <= min_zoom <= max_zoom <= 2, got min_zoom={self.min_zoom}, max_zoom={self.max_zoom}."
             )
+        if not 0 < self.crowding <= 1:
+            raise ValueError(f"Expected 0 < crowding <= 1, got {self.crowding}.")
+
+    def number_of_objects(self, rng: np.random.Generator) -> int:
+        """How many objects a scene shall have."""
+        if self.crowding == 1:
+            return int(rng.integers(self.min_objects, self.max_objects + 1))
+        return _weighted(rng, {n: self.crowding**n for n in range(self.min_objects, self.max_objects + 1)})
 
 
 @dataclass(frozen=True)
@@ -96,6 +110,7 @@ class Contact:
         adds_subject: Whether the added object is the subject.
         body: Pose of the subject, if the predicate demands one.
         arms: Arms of the subject, if the predicate demands them.
+        partner_body: Pose of the object that is already there, if the predicate demands one.
         depth: Added to the partner's depth.
     """
 
@@ -104,6 +119,7 @@ class Contact:
     adds_subject: bool = True
     body: str | None = None
     arms: str | None = None
+    partner_body: str | None = None
     depth: float = 0.002
 
 
@@ -119,8 +135,26 @@ CONTACTS: dict[str, Contact] = {
     "wearing": Contact("base", "head", adds_subject=False),
     "holding": Contact("grip", "hand", adds_subject=False, arms="hold"),
     "carrying": Contact("base", "hands", adds_subject=False, arms="carry"),
+    "eating": Contact("middle", "mouth", adds_subject=False, arms="eat"),
+    "mounted on": Contact("middle", "wall", body="mount"),
+    "growing on": Contact("middle", "crown", body="grow"),
+    "on back of": Contact("base", "surface"),
+    "with": Contact("tie", "hand", adds_subject=False, arms="hold"),
+    "attached to": Contact("tie", "tie"),
+    "against": Contact("base", "base", body="lean"),
 }
-SPATIAL = ("near", "behind", "in front of")
+GRAZING = Contact("base", "muzzle", adds_subject=False, partner_body="graze")
+SPATIAL = (*SPATIAL_PREDICATES, "looking at")
+ROPED = ("with", "attached to")
+ROPE_GAP = (0.06, 0.12)
+CROWN_SPREAD = 0.12  # of the figure's size, how far from the joint `crown` things grow
+REPEATABLE = ("on", "in", "growing on", "on back of")  # of one partner
+LAID_FLAT = {"surfboard": ("on", "in", "carrying")}
+
+
+def contact_of(predicate: str, subject: str) -> Contact:
+    """How a subject of this class is joined by a predicate: people eat from the hand, animals from the ground."""
+    return GRAZING if predicate == "eating" and subject not in PEOPLE else CONTACTS[predicate]
 
 
 def _weighted(rng: np.random.Generator, weights: dict):
@@ -133,6 +167,11 @@ def _weighted(rng: np.random.Generator, weights: dict):
     return key
 
 
+def _beside(known: tuple[float, float], span: tuple[float, float], overlap: float, on_right: bool) -> float:
+    """Shift that puts a span to the right or left of another one, overlapping it."""
+    return known[1] - overlap - span[0] if on_right else known[0] + overlap - span[1]
+
+
 class SceneComposer:
     """Builds one scene, an object at a time; a placement that breaks a rule is dropped and another one tried."""
 
@@ -142,9 +181,10 @@ class SceneComposer:
         scene: Scene,
         complexity: SceneComplexity,
         preferences: Preferences,
+        world: World,
         related: bool = True,
     ):
-        self.rng, self.scene, self.preferences = rng, scene, preferences
+        self.rng, self.scene, self.preferences, self.world = rng, scene, preferences, world
         self.max_relations = complexity.max_relations if related else 0
         self.zoom = rng.uniform(complexity.min_zoom, complexity.max_zoom)
         if scene.setting == "street":
@@ -176,10 +216,10 @@ class SceneComposer:
 
     def _free_pose(self, label: str) -> Pose:
         """A pose for something that stands by itself."""
-        on_street = AFFORDANCES.get((label, "street"))
-        if label in GROUPS["pet"]:
+        on_street = self.world.affordances.get((label, "street"))
+        if label in self.world.resting:
             bodies = {"stand": 3.0, "sit": 2.0, "lie": 1.0, "walk": 2.0}
-        elif label in GROUPS["person"] or label in GROUPS["mount"]:
+        elif label in self.world.walking:
             bodies = {"stand": 3.0, "walk": 1.2}
         else:
             return Pose()
@@ -221,8 +261,9 @@ class SceneComposer:
             return adds_subject and self._add_above(label, known)
         if predicate in SPATIAL:
             return known.support == GROUND and self._add_beside(label, known, predicate, adds_subject)
-        contact = CONTACTS[predicate]
-        return contact.adds_subject == adds_subject and self._add_joined(label, index, predicate, contact)
+        contact = contact_of(predicate, label if adds_subject else known.label)
+        fits = contact.adds_subject == adds_subject or predicate == "attached to"
+        return fits and self._add_joined(label, index, predicate, contact, adds_subject)
 
     def _choose_partner(self) -> int:
         related = {index for row in self.scene.relations for index in row[:2]}
@@ -247,31 +288,46 @@ class SceneComposer:
 
     def _add_beside(self, label: str, known: SceneObject, predicate: str, adds_subject: bool) -> bool:
         new = self._new(label, self._free_pose(label), (0.0, known.origin[1]))
-        if predicate == "near":
+        if predicate in ("near", "looking at"):
             overlap = -self.rng.uniform(0.003, NEAR_GAP - 0.003)
             base = known.origin[1] + self.rng.uniform(-0.02, 0.02)
+            on_right = self.rng.random() < 0.5
+            on_right, new = self._with_gaze(new, known, predicate, adds_subject, on_right)
             known_span, span = (known.box[0], known.box[2]), (new.box[0], new.box[2])
         else:
             nearer = (predicate == "in front of") == adds_subject
             base = known.origin[1] + (1 if nearer else -1) * self.rng.uniform(MIN_BASE_GAP + 0.01, 0.07)
             known_span, span = known.core, new.core
             overlap = self.rng.uniform(0.35, 0.9) * min(known_span[1] - known_span[0], span[1] - span[0])
-        if self.rng.random() < 0.5:
-            x = known_span[1] - overlap - span[0]
-        else:
-            x = known_span[0] + overlap - span[1]
+            on_right = self.rng.random() < 0.5
+        x = _beside(known_span, span, overlap, on_right)
         return self._accept([*self.objects, replace(new, origin=(x, base), depth=base)])
 
-    def _add_joined(self, label: str, index: int, predicate: str, contact: Contact) -> bool:
+    def _with_gaze(
+        self, new: SceneObject, known: SceneObject, predicate: str, adds_subject: bool, on_right: bool
+    ) -> tuple[bool, SceneObject]:
+        """The side to put a new object on, and the object, so that the subject looks at the object or away from it."""
+        pair = (new.label, known.label) if adds_subject else (known.label, new.label)
+        if not self.world.tells_gaze(pair):
+            return on_right, new
+        if adds_subject:
+            return on_right, replace(new, mirror=on_right == (predicate == "looking at"))
+        return known.mirror != (predicate == "looking at"), new
+
+    def _add_joined(self, label: str, index: int, predicate: str, contact: Contact, adds_subject: bool) -> bool:
         known = self.objects[index]
         if self._is_taken(index, predicate):
             return False
         if contact.arms:
             known = replace(known, pose=replace(known.pose, arms=contact.arms))
+        if contact.partner_body:
+            known = replace(known, pose=replace(known.pose, body=contact.partner_body))
         body = self._body_for(label, predicate, contact)
         new = self._new(label, Pose(body), support=HELD_UP, depth=known.depth + contact.depth, partner=index,
-                        contact=predicate, is_subject=contact.adds_subject)  # fmt: skip
-        placed = self._joined(new, known, predicate, contact)
+                        contact=predicate, is_subject=adds_subject)  # fmt: skip
+        placed = (
+            self._stood_beside(new, known) if predicate in (*ROPED, "against") else self._joined(new, known, contact)
+        )
         if placed is None:
             return False
         objects = [*self.objects, placed]
@@ -281,14 +337,17 @@ class SceneComposer:
     def _body_for(self, label: str, predicate: str, contact: Contact) -> str:
         if contact.body and contact.adds_subject:
             return contact.body
-        if label in GROUPS["pet"] and predicate == "in":
+        if predicate in LAID_FLAT.get(label, ()):
+            return "lie"
+        if label in self.world.resting and predicate == "in":
             return "sit"  # upright, so that it fits between the sides
-        if label in GROUPS["pet"] and predicate == "under" and self.rng.random() < 0.5:
+        if label in self.world.resting and predicate == "under" and self.rng.random() < 0.5:
             return "lie"
         return "stand"
 
-    def _joined(self, new: SceneObject, known: SceneObject, predicate: str, contact: Contact) -> SceneObject | None:
+    def _joined(self, new: SceneObject, known: SceneObject, contact: Contact) -> SceneObject | None:
         """The new object at its place, or `None` if it does not fit."""
+        predicate = new.contact
         if contact.partner == "surface":
             point = self._surface_point(known)
         else:
@@ -298,9 +357,28 @@ class SceneComposer:
         if predicate == "hanging from":
             tie, point = point, (point[0], point[1] + self.rng.uniform(0.02, 0.05))
             return replace(new.joined_at("top", point), string=tie)
+        if predicate == "growing on":
+            spread = CROWN_SPREAD * known.scale[1]
+            point = point[0] + self.rng.uniform(-spread, spread), point[1] + self.rng.uniform(-spread, spread)
         placed = new.joined_at(contact.own if contact.own in new.outline.joints else "base", point)
         height, clearance = placed.box[3] - placed.box[1], known.box[3] - known.box[1]
         return None if predicate == "under" and height > 0.8 * clearance else placed
+
+    def _stood_beside(self, new: SceneObject, known: SceneObject) -> SceneObject | None:
+        """The new object on the ground beside its partner: leaning against it, or tied to it with a rope."""
+        leans = new.contact == "against"
+        fixed = "hand" if new.contact == "with" else "tie"
+        if not leans and not (fixed in known.outline.joints and "tie" in new.outline.joints):
+            return None
+        away = 0.0 if leans else known.joint(fixed)[0] - 0.5 * (known.box[0] + known.box[2])
+        on_right = self.rng.random() < 0.5 if abs(away) < 0.01 else away > 0
+        gap = self.rng.uniform(-0.01, 0.0) if leans else self.rng.uniform(*ROPE_GAP)
+        base = known.origin[1] + self.rng.uniform(0.0, 0.02)
+        # What leans falls towards its partner; what is tied turns the side to it where the rope is.
+        tied_behind = not leans and (new.joint("tie")[0] < new.origin[0]) != new.mirror
+        new = replace(new, mirror=on_right != tied_behind, depth=max(base, known.depth + 0.002))
+        new = replace(new, origin=(_beside(known.core, new.core, -gap, on_right), base))
+        return new if leans else replace(new, support=GROUND, string=known.joint(fixed))
 
     def _surface_point(self, known: SceneObject) -> Point | None:
         if "surface_left" not in known.outline.joints:
@@ -312,23 +390,25 @@ class SceneComposer:
         """Whether the place that a predicate needs is occupied, or the partner's own pose rules it out."""
         known = self.objects[index]
         contacts = {thing.contact for thing in self.objects if thing.partner == index}
-        if predicate in ("wearing", "holding", "carrying"):
+        by_hand = known.label in PEOPLE and not contact_of(predicate, known.label).adds_subject
+        if by_hand:
             busy = predicate != "wearing" and (known.pose.arms != "down" or known.pose.body in ("ride", "walk"))
             return (
                 busy
                 or known.pose.body == "lie"
                 or predicate in contacts
                 or {"wearing", "carrying"} <= {predicate, *contacts}
+                or (predicate == "with" and known.support != GROUND)
             )
-        upright = known.support == GROUND
-        return not upright or (predicate in contacts and predicate not in ("on", "in"))
+        upright = known.support == GROUND and (predicate != "eating" or not contacts)
+        return not upright or (predicate in contacts and predicate not in REPEATABLE)
 
     def _accept(self, objects: list[SceneObject]) -> bool:
         """Takes the objects as the scene's, if they lie inside the picture and break no rule."""
         if not all(self._is_inside(thing.box) for thing in objects):
             return False
         try:
-            relations = derive_relations(objects)
+            relations = derive_relations(objects, self.world)
         except AmbiguousGeometry:
             return False
         if not self._are_allowed(objects, relations):
@@ -346,7 +426,7 @@ class SceneComposer:
     def _are_allowed(self, objects: list[SceneObject], relations: list[tuple[int, int, str]]) -> bool:
         for subject, object_, predicate in relations:
             pair = objects[subject].label, objects[object_].label
-            affordance = AFFORDANCES.get(pair)
+            affordance = self.world.affordances.get(pair)
             if affordance is None or predicate not in affordance.predicates:
                 return False
             if (pair[0], predicate, pair[1]) in self.preferences.forbidden:
@@ -389,6 +469,7 @@ def compose_scene(
     complexity: SceneComplexity | None = None,
     forbidden: frozenset[Triplet] = frozenset(),
     predicate_weights: Mapping[str, float] | None = None,
+    world: World = EVERYDAY,
 ) -> Scene:
     """Draws one scene.
 
@@ -397,23 +478,24 @@ def compose_scene(
         width: Picture width in units of the shorter side (at least 1).
         height: Picture height, same unit (at least 1).
         complexity: How crowded it is; default `SceneComplexity()`.
-        forbidden: Triplets that may not occur, see `affordances.held_out_triplets`.
+        forbidden: Triplets that may not occur, see `World.held_out`.
         predicate_weights: How much more often than usual the named predicates are tried; default 1 for all.
+        world: What there is.
 
     Returns:
         The scene; with probability `complexity.empty_share` one without relations.
     """
     complexity = complexity or SceneComplexity()
-    tables = preferences(complexity.usual_boost, forbidden, tuple((predicate_weights or {}).items()))
+    tables = preferences(world, complexity.usual_boost, forbidden, tuple((predicate_weights or {}).items()))
     if rng.random() < complexity.empty_share:
-        settings = {name: share for name, share in SETTING_SHARES.items() if name != "street"}
+        settings = {name: share for name, share in world.setting_shares.items() if name != "street"}
         scene = Scene(width, height, _weighted(rng, settings))
-        _compose_unrelated(SceneComposer(rng, scene, complexity, tables, related=False))
+        _compose_unrelated(SceneComposer(rng, scene, complexity, tables, world, related=False))
         return scene
     while True:
         scene = Scene(width, height, _weighted(rng, tables.settings))
-        wanted = int(rng.integers(complexity.min_objects, complexity.max_objects + 1))
-        _compose_related(SceneComposer(rng, scene, complexity, tables), wanted)
+        wanted = complexity.number_of_objects(rng)
+        _compose_related(SceneComposer(rng, scene, complexity, tables, world), wanted)
         _without_isolated(rng, scene, keep=0.15)
         enough = len(scene.objects) >= complexity.min_objects and len(scene.relations) >= complexity.min_relations
         if enough:

@@ -3,8 +3,9 @@
 
 Conventions of every drawing function: the origin is the middle of the base, y grows downwards (so the figure lies at
 y < 0), the figure faces right. Joints name the points where others touch it: `seat` (of a sitter), `hand`, `hands`
-(both raised), `head`, `saddle`, `grip` (where it is held), `top` (where it hangs from a string), `branch` (where a
-string is tied), `inside`, `below`, and `surface_left`/`surface_right`, the ends of the surface that carries others.
+(both raised), `mouth`, `head`, `saddle`, `grip` (where it is held), `top` (where it hangs from a string), `branch` (where a
+string is tied), `tie` (where a rope is fastened), `muzzle` (the ground before a grazing animal), `middle`, `wall` (what is
+mounted on it), `crown` (what grows on it), `inside`, `below`, and `surface_left`/`surface_right`, the ends of the surface that carries others.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from functools import cache, partial
 
 import numpy as np
 
+from . import shapes_scene_world as more_things
 from . import shapes_things as things
 from .drawing import Bounds, Figure, Point, Pose
 from .shapes_living import ANIMALS, PEOPLE, draw_bird, draw_person, draw_quadruped
@@ -37,6 +39,7 @@ class ObjectClass:
 
 SIZES = {
     "man": 0.47, "woman": 0.44, "boy": 0.34, "girl": 0.34, "dog": 0.27, "cat": 0.26, "horse": 0.44, "elephant": 0.48,
+    "cow": 0.4, "sheep": 0.36, "giraffe": 0.42,
 }  # fmt: skip
 
 OBJECT_CLASSES: dict[str, ObjectClass] = {
@@ -62,6 +65,14 @@ OBJECT_CLASSES: dict[str, ObjectClass] = {
     "tree": ObjectClass(things.draw_tree, 0.66),
     "house": ObjectClass(things.draw_house, 0.52),
     "street": ObjectClass(things.draw_street, 0.2),
+    "truck": ObjectClass(more_things.draw_truck, 0.52),
+    "bus": ObjectClass(more_things.draw_bus, 0.58),
+    "clock": ObjectClass(more_things.draw_clock, 0.15),
+    "pizza": ObjectClass(more_things.draw_pizza, 0.16),
+    "orange": ObjectClass(more_things.draw_orange, 0.14),
+    "surfboard": ObjectClass(more_things.draw_surfboard, 0.42),
+    "sign": ObjectClass(more_things.draw_sign, 0.3),
+    "plant": ObjectClass(more_things.draw_plant, 0.22),
 }
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,6 +130,7 @@ ARM_POSES: dict[str, tuple[tuple[Point, Point], tuple[Point, Point]]] = {
     "swing": (((0.16, 0.14), (0.28, 0.24)), ((-0.18, 0.14), (-0.28, 0.22))),
     "hold": (((-0.18, 0.14), (-0.2, 0.3)), ((0.2, 0.1), (0.36, 0.02))),
     "carry": (((-0.22, -0.1), (-0.16, -0.42)), ((0.22, -0.1), (0.16, -0.42))),
+    "eat": (((-0.18, 0.14), (-0.2, 0.3)), ((0.26, 0.1), (0.2, -0.1))),
     "reins": (((0.12, 0.15), (0.28, 0.2)), ((0.14, 0.14), (0.3, 0.22))),
 }
 
@@ -163,7 +165,16 @@ def draw_person(rng: np.random.Generator, pose: Pose, kind: str) -> Figure:
     _draw_arm(figure, build, colours, arms, near=1)
     shoulder_y = -1 + 2.1 * build.head
     figure.joints.update(seat=(0.0, -build.hip + 0.05), hand=(0.36, shoulder_y + 0.02), hands=(0, shoulder_y - 0.45))
+    figure.joints["mouth"] = (0.22, shoulder_y - 0.12)
+    if pose.body == "lean":
+        return _leaning(figure)
     return _laid_down(figure) if pose.body == "lie" else figure
+
+
+def _leaning(figure: Figure) -> Figure:
+    """The standing figure tilted forward, its lowest point on the ground."""
+    turned = figure.turned(17)
+    return turned.moved(0, -turned.bounds[3])
 
 
 def _laid_down(figure: Figure) -> Figure:
@@ -185,7 +196,7 @@ class AnimalBuild:
     neck_width: float
     head: Point  # radii
     head_tilt: float  # degrees
-    ear: str  # "floppy", "pointed", "small" or "fan"
+    ear: str  # "floppy", "pointed", "small", "fan" or "horned"
     tail: tuple[Point, ...]  # chain from the rump
     tail_width: float
     hue: float
@@ -202,6 +213,12 @@ ANIMALS = {
                          ((0, 0), (-0.1, 0.08), (-0.12, 0.32)), 0.09, 22, 0.7, 0.42),
     "elephant": AnimalBuild((0.46, 0.27), 0.3, 0.16, (0.18, -0.08), 0.2, (0.19, 0.2), 0, "fan",
                             ((0, 0), (-0.07, 0.1), (-0.08, 0.28)), 0.03, 220, 0.1, 0.6),
+    "cow": AnimalBuild((0.46, 0.2), 0.3, 0.09, (0.16, -0.14), 0.2, (0.17, 0.13), 25, "horned",
+                       ((0, 0), (-0.06, 0.1), (-0.08, 0.3)), 0.05, 30, 0.06, 0.92),
+    "sheep": AnimalBuild((0.42, 0.24), 0.24, 0.07, (0.16, -0.1), 0.16, (0.15, 0.12), 30, "floppy",
+                         ((0, 0), (-0.06, 0.05)), 0.1, 45, 0.08, 0.93),
+    "giraffe": AnimalBuild((0.34, 0.15), 0.5, 0.075, (0.22, -0.66), 0.13, (0.16, 0.08), 25, "small",
+                           ((0, 0), (-0.06, 0.1), (-0.07, 0.28)), 0.04, 42, 0.7, 0.88),
 }  # fmt: skip
 
 
@@ -213,13 +230,24 @@ def _draw_animal_legs(figure: Figure, build: AnimalBuild, coat: Colour, body: st
         figure.limb(hip, (x * rx + direction * swing, 0), build.leg_width, shade(coat, factor))
 
 
-def _draw_animal_head(figure: Figure, build: AnimalBuild, kind: str, coat: Colour, neck: Point) -> None:
-    head = (neck[0] + build.neck[0], neck[1] + build.neck[1])
+def _head_place(build: AnimalBuild, neck: Point, body: str) -> Point:
+    """Middle of the head: at the end of the neck, or on the ground in front of an animal that grazes."""
+    if body != "graze":
+        return neck[0] + build.neck[0], neck[1] + build.neck[1]
+    return neck[0] + max(0.2, 0.55 * build.leg), -1.1 * build.head[1]
+
+
+def _draw_animal_head(figure: Figure, build: AnimalBuild, kind: str, coat: Colour, neck: Point, head: Point) -> None:
     figure.limb(neck, head, build.neck_width, coat)
     if kind == "horse":
         figure.limb((neck[0] - 0.1, neck[1] - 0.02), (head[0] - 0.12, head[1] - 0.06), 0.07, shade(coat, 0.4))
     muzzle = (head[0] + 0.14, head[1] + 0.04)
-    figure.ellipse(head, build.head, coat, build.head_tilt)
+    face = shade(coat, 0.35) if kind == "sheep" else coat
+    figure.ellipse(head, build.head, face, build.head_tilt)
+    if kind in ("cow", "giraffe"):
+        figure.ellipse(
+            (head[0] + 0.1, head[1] + 0.06), (0.08, 0.07), (226, 160, 150) if kind == "cow" else shade(coat, 0.6)
+        )
     if kind == "dog":
         figure.ellipse((muzzle[0] + 0.04, muzzle[1] + 0.02), (0.12, 0.075), shade(coat, 1.2))
         figure.ellipse((muzzle[0] + 0.14, muzzle[1]), (0.035, 0.03), BLACK)
@@ -228,7 +256,7 @@ def _draw_animal_head(figure: Figure, build: AnimalBuild, kind: str, coat: Colou
                     0.1, shade(coat, 0.9))  # fmt: skip
         figure.polygon([(head[0] + 0.1, head[1] + 0.14), (head[0] + 0.34, head[1] + 0.2),
                         (head[0] + 0.12, head[1] + 0.2)], (250, 246, 230))  # fmt: skip
-    _draw_ears(figure, build.ear, coat, head)
+    _draw_ears(figure, build.ear, face, head)
     figure.ellipse((head[0] + 0.07, head[1] - 0.04), (0.025, 0.03), BLACK)
 
 
@@ -241,6 +269,11 @@ def _draw_ears(figure: Figure, ear: str, coat: Colour, head: Point) -> None:
     elif ear == "pointed":
         for shift in (-0.1, 0.1):
             figure.polygon([(x + shift - 0.08, y - 0.1), (x + shift, y - 0.32), (x + shift + 0.08, y - 0.1)], coat)
+    elif ear == "horned":
+        figure.ellipse((x - 0.14, y - 0.04), (0.1, 0.05), shade(coat, 0.5), 20)
+        for shift, lean in ((-0.06, -0.06), (0.05, 0.07)):
+            figure.polygon([(x + shift - 0.04, y - 0.1), (x + shift + lean, y - 0.28), (x + shift + 0.04, y - 0.1)],
+                           (120, 100, 80))  # fmt: skip
     else:
         figure.polygon([(x - 0.12, y - 0.04), (x - 0.1, y - 0.2), (x - 0.02, y - 0.1)], shade(coat, 0.8))
 
@@ -251,10 +284,27 @@ def _draw_coat_marks(rng: np.random.Generator, figure: Figure, kind: str, coat: 
     if kind == "cat":
         for x in (-0.18, -0.04, 0.1):
             figure.limb((middle[0] + x, middle[1] - 0.14), (middle[0] + x, middle[1] + 0.04), 0.045, shade(coat, 0.5))
+    if kind == "cow":
+        for x, y, rx, ry in ((-0.26, -0.04, 0.14, 0.12), (0.04, 0.04, 0.12, 0.1), (0.3, -0.06, 0.09, 0.09)):
+            figure.ellipse((middle[0] + x, middle[1] + y), (rx, ry), shade(coat, 0.25))
+    if kind == "giraffe":
+        for x, y in ((-0.22, -0.03), (-0.08, 0.06), (-0.04, -0.08), (0.1, 0.03), (0.22, -0.04)):
+            figure.ellipse((middle[0] + x, middle[1] + y), (0.06, 0.05), (150, 84, 36))
+    if kind == "sheep":
+        for step in range(10):
+            x, y = 0.36 * math.cos(0.2 * step * math.pi), 0.18 * math.sin(0.2 * step * math.pi)
+            figure.ellipse((middle[0] + x, middle[1] + y), (0.1, 0.09), shade(coat, 1.0 if step % 2 else 0.92))
+
+
+def _draw_neck_marks(figure: Figure, kind: str, neck: Point, head: Point) -> None:
+    if kind == "giraffe":
+        for share in (0.15, 0.4, 0.65):
+            centre = [start + share * (end - start) for start, end in zip(neck, head, strict=True)]
+            figure.ellipse((centre[0], centre[1]), (0.045, 0.06), (150, 84, 36))
 
 
 def draw_quadruped(rng: np.random.Generator, pose: Pose, kind: str) -> Figure:
-    """A dog, cat, horse or elephant: standing, walking, sitting on its haunches or lying."""
+    """A four-legged animal: standing, walking, sitting on its haunches, lying or, its head on the ground, grazing."""
     build, figure = ANIMALS[kind], Figure()
     coat = usual_colour(rng, build.hue, build.saturation, build.value, faithful=0.8)
     rx, ry = build.body
@@ -274,9 +324,12 @@ def draw_quadruped(rng: np.random.Generator, pose: Pose, kind: str) -> Figure:
     figure.path([(rump[0] + x, rump[1] + y) for x, y in build.tail], build.tail_width, shade(coat, 0.7))
     figure.ellipse(middle, (rx, ry), coat, angle)
     _draw_coat_marks(rng, figure, kind, coat, middle)
-    _draw_animal_head(figure, build, kind, coat, neck)
+    head = _head_place(build, neck, pose.body)
+    _draw_animal_head(figure, build, kind, coat, neck, head)
+    _draw_neck_marks(figure, kind, neck, head)
     figure.joints.update(saddle=(-0.06, -build.leg - 1.75 * ry), below=(0.0, -0.01))
     figure.joints.update(surface_left=(-0.25, -build.leg - 1.9 * ry), surface_right=(0.05, -build.leg - 1.9 * ry))
+    figure.joints.update(tie=(0.5 * (neck[0] + head[0]), 0.5 * (neck[1] + head[1])), muzzle=(head[0] + 0.24, 0.0))
     return figure
 
 

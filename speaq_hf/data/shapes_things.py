@@ -14,7 +14,8 @@ GLASS = (176, 212, 232)
 STRING = (70, 66, 60)
 
 
-def _surface(figure: Figure, left: float, right: float, y: float) -> None:
+def add_surface(figure: Figure, left: float, right: float, y: float) -> None:
+    """Names the ends of the surface that carries other figures."""
     figure.joints["surface_left"], figure.joints["surface_right"] = (left, y), (right, y)
 
 
@@ -63,7 +64,7 @@ def draw_box(rng: np.random.Generator, pose: Pose) -> Figure:
     figure.rectangle(-0.1, -0.72, 0.1, -0.3, shade(colour, 1.25))
     figure.rectangle(-0.5, -0.12, 0.5, -0.06, shade(colour, 0.8))
     figure.joints.update(grip=(0, 0), inside=(0, -0.35))
-    _surface(figure, -0.3, 0.3, -0.78)
+    add_surface(figure, -0.3, 0.3, -0.78)
     return figure
 
 
@@ -157,7 +158,7 @@ def draw_table(rng: np.random.Generator, pose: Pose) -> Figure:
     for x in (-0.45, 0.45):
         figure.limb((x, -0.5), (x, 0), 0.06, shade(colour, 0.85))
     figure.joints["below"] = (0, -0.02)
-    _surface(figure, -0.4, 0.4, -0.585)
+    add_surface(figure, -0.4, 0.4, -0.585)
     return figure
 
 
@@ -171,7 +172,7 @@ def draw_chair(rng: np.random.Generator, pose: Pose) -> Figure:
     for x in (-0.25, 0.28):
         figure.limb((x, -0.45), (x, 0), 0.06, shade(colour, 0.8))
     figure.joints["below"] = (0.02, -0.02)
-    _surface(figure, -0.06, 0.16, -0.5)
+    add_surface(figure, -0.06, 0.16, -0.5)
     return figure
 
 
@@ -187,7 +188,7 @@ def draw_bench(rng: np.random.Generator, pose: Pose) -> Figure:
     for x in (-0.43, 0.43):
         figure.limb((x, -0.16), (x, 0), 0.06, (60, 60, 64))
     figure.joints["below"] = (0, -0.01)
-    _surface(figure, -0.38, 0.38, -0.25)
+    add_surface(figure, -0.38, 0.38, -0.25)
     return figure
 
 
@@ -201,7 +202,7 @@ def draw_bed(rng: np.random.Generator, pose: Pose) -> Figure:
     figure.rectangle(-0.2, -0.28, -0.13, -0.1, shade(cloth, 1.3))
     figure.rectangle(-0.46, -0.14, 0.46, -0.08, wood)
     figure.rectangle(0.44, -0.33, 0.5, 0, wood)
-    _surface(figure, -0.22, 0.34, -0.25)
+    add_surface(figure, -0.22, 0.34, -0.25)
     return figure
 
 
@@ -220,7 +221,8 @@ def draw_bike(rng: np.random.Generator, pose: Pose) -> Figure:
     return figure
 
 
-def _wheels(figure: Figure, xs: tuple[float, ...], radius: float) -> None:
+def add_wheels(figure: Figure, xs: tuple[float, ...], radius: float) -> None:
+    """Adds wheels that stand on the ground."""
     for x in xs:
         figure.ellipse((x, -radius), (radius, radius), BLACK)
         figure.ellipse((x, -radius), (radius * 0.5, radius * 0.5), (170, 172, 176))
@@ -237,8 +239,9 @@ def draw_car(rng: np.random.Generator, pose: Pose) -> Figure:
     figure.ellipse((0.45, -0.18), (0.035, 0.03), (255, 240, 160))
     figure.rectangle(-0.5, -0.22, -0.46, -0.17, (200, 30, 30))
     figure.limb((-0.04, -0.26), (-0.04, -0.1), 0.012, shade(colour, 0.6))
-    _wheels(figure, (-0.29, 0.29), 0.1)
-    _surface(figure, -0.16, 0.06, -0.435)
+    add_wheels(figure, (-0.29, 0.29), 0.1)
+    figure.joints["tie"] = (-0.5, -0.12)
+    add_surface(figure, -0.16, 0.06, -0.435)
     return figure
 
 
@@ -252,7 +255,7 @@ def draw_boat(rng: np.random.Generator, pose: Pose) -> Figure:
     figure.ellipse((0, -0.23), (0.46, 0.06), shade(colour, 0.4), back=True)
     figure.polygon([(-0.5, -0.24), (-0.36, 0), (0.34, 0), (0.5, -0.26), (0.3, -0.2), (-0.3, -0.2)], colour)
     figure.polygon([(-0.44, -0.13), (-0.41, -0.08), (0.4, -0.08), (0.43, -0.13)], WHITE)
-    figure.joints["inside"] = (0.2, -0.06)
+    figure.joints.update(inside=(0.2, -0.06), tie=(0.48, -0.18))
     return figure
 
 
@@ -277,8 +280,8 @@ def draw_tree(rng: np.random.Generator, pose: Pose) -> Figure:
         _broadleaf(rng, figure, leaf, pose.build)
     else:
         _conifer(rng, figure, leaf)
-    figure.joints["branch"] = (0.28, -0.5)
-    _surface(figure, -0.08, 0.08, -0.98)
+    figure.joints.update(branch=(0.28, -0.5), tie=(0, -0.26), wall=(0, -0.3), crown=(0, -0.72))
+    add_surface(figure, -0.08, 0.08, -0.98)
     return figure
 
 
@@ -294,7 +297,8 @@ def draw_house(rng: np.random.Generator, pose: Pose) -> Figure:
         figure.rectangle(x - 0.11, -0.44, x + 0.11, -0.2, WHITE)
         figure.rectangle(x - 0.09, -0.42, x + 0.09, -0.22, (110, 160, 196))
         figure.rectangle(x - 0.01, -0.42, x + 0.01, -0.22, WHITE)
-    _surface(figure, -0.14, 0.1, -0.89)
+    figure.joints.update(wall=(0, -0.6), crown=(0, -0.3))
+    add_surface(figure, -0.14, 0.1, -0.89)
     return figure
 
 

@@ -9,8 +9,8 @@ from speaq_hf.data import load_synthetic_genome, load_visual_genome, mix_dataset
 from speaq_hf.data.backgrounds import BACKGROUNDS
 from speaq_hf.data.clutter import paint_clutter
 from speaq_hf.data.domains import DOMAINS, MAX_IMAGES
+from speaq_hf.data.everyday_world import EVERYDAY
 from speaq_hf.data.generator import generate_synthetic_genome
-from speaq_hf.data.scene_preferences import SETTINGS
 from training.data import resolve_format
 
 
@@ -133,7 +133,7 @@ def test_small_and_long_pictures(tmp_path, domain, size):
         assert row["image"].size == (row["width"], row["height"]) == size[::-1]
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("setting", EVERYDAY.settings)
 def test_clutter_is_seen_but_leaves_most_of_the_background(setting):
     shares = []
     for seed in range(20):

@@ -8,11 +8,13 @@ import pytest
 
 from speaq_hf.data.affordances import AFFORDANCES
 from speaq_hf.data.domains import DOMAINS
+from speaq_hf.data.everyday_world import EVERYDAY
 from speaq_hf.data.generator import generate_synthetic_genome
 from speaq_hf.data.scenes import SceneComplexity, compose_scene
-from speaq_hf.data.triplet_distribution import RANKING, TripletDistribution
+from speaq_hf.data.triplet_distribution import TripletDistribution
 
 
+RANKING = EVERYDAY.ranking
 FEW = SceneComplexity(min_objects=2, max_objects=4, min_relations=1, max_relations=4)
 EXPONENTS = (0.0, 1.0, 2.0)
 
@@ -21,7 +23,7 @@ def predicate_counts(exponent):
     distribution = TripletDistribution(predicate_zipf=exponent)
     weights, counts = distribution.predicate_weights(FEW), Counter()
     for index in range(400):
-        scene = compose_scene(np.random.default_rng([9, index]), 1, 1, FEW, distribution.held_out, weights)
+        scene = compose_scene(np.random.default_rng([9, index]), 1, 1, FEW, distribution.held_out(), weights)
         counts.update(name for *_, name in scene.relations)
     return np.array([counts[name] for name in RANKING])
 
@@ -65,7 +67,7 @@ def test_no_exponent_leaves_composition_alone():
 
 def test_a_smaller_share_holds_out_a_part():
     nothing, some, more, everything = (
-        TripletDistribution(held_out_share=share).held_out for share in (0, 0.1, 0.4, 1)
+        TripletDistribution(held_out_share=share).held_out() for share in (0, 0.1, 0.4, 1)
     )
     assert nothing < some < more < everything
     assert not nothing
