@@ -13,6 +13,8 @@ from .commands.evaluate import evaluate
 from .commands.generate_data import generate_data
 from .commands.info import info
 from .commands.plot_log import plot_log
+from .commands.predict import EXAMPLES as PREDICT_EXAMPLES
+from .commands.predict import predict
 from .commands.train import SETTINGS, train
 
 
@@ -31,6 +33,7 @@ def _speaq() -> None:
     """Scene graph generation with SpeaQ."""
 
 
+app.command("predict", epilog=PREDICT_EXAMPLES)(predict)
 # In the order of `speaq --help`: from looking at images to making models.
 for _command in (
     web_app,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoImageProcessor, BaseImageProcessor, PreTrainedModel
+from PIL import Image
+from transformers import AutoImageProcessor, BaseImageProcessor, BatchFeature, PreTrainedModel
 
 from .image_reading import ImageSource, read_image
 from .models.auto import AutoModelForSceneGraphGeneration
@@ -32,6 +33,19 @@ class GraphOptions:
     threshold: float = 0.0
     predicates_per_query: int = 1
     nms_threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class PreparedImages:
+    """A batch ready for the model.
+
+    Args:
+        inputs: Pixel values and mask.
+        sizes: (height, width) of the B images in pixels.
+    """
+
+    inputs: BatchFeature
+    sizes: list[tuple[int, int]]
 
 
 class SceneGraphPredictor:
@@ -68,7 +82,6 @@ class SceneGraphPredictor:
         kwargs.pop("dtype", None)
         return cls(loaded.to(device or preferred_device()), AutoImageProcessor.from_pretrained(source, **kwargs))
 
-    @torch.inference_mode()
     def __call__(self, images: Sequence[ImageSource], options: GraphOptions | None = None) -> list[SceneGraph]:
         """Predicts the graphs of a batch of images, of whatever sizes.
 
@@ -82,12 +95,28 @@ class SceneGraphPredictor:
         Raises:
             UnreadableImageError: One of them cannot be read.
         """
+        return self.predict_prepared(self.prepare([read_image(image) for image in images]), options)
+
+    def prepare(self, images: Sequence[Image.Image]) -> PreparedImages:
+        """What comes before the model, for a thread of its own while the model computes something else.
+
+        Args:
+            images: B images in RGB, as `read_image` gives them.
+
+        Returns:
+            The batch, on the CPU.
+        """
+        inputs = self.processor(list(images), return_tensors="pt")
+        return PreparedImages(inputs, [(image.height, image.width) for image in images])
+
+    @torch.inference_mode()
+    def predict_prepared(self, prepared: PreparedImages, options: GraphOptions | None = None) -> list[SceneGraph]:
+        """Predicts the graphs of a batch from `prepare`."""
         options = options or GraphOptions()
-        images = [read_image(image) for image in images]
-        inputs = self.processor(images, return_tensors="pt").to(self.model.device)
+        inputs = prepared.inputs.to(self.model.device, self.model.dtype)
         return self.processor.post_process_scene_graph(
             self.model(**inputs),
-            target_sizes=[(image.height, image.width) for image in images],
+            target_sizes=prepared.sizes,
             top_k=options.top_k,
             predicates_per_query=options.predicates_per_query,
             nms_threshold=options.nms_threshold,
