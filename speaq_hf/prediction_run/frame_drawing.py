@@ -13,10 +13,10 @@ from .class_colors import Color, class_color, text_color
 from .readable_text import object_names
 
 
-_LEAST_SIDE, _LARGEST_SIDE = 360, 1920  # pixels of a drawn frame: text must be readable and drawing fast
+_LEAST_SIDE, _LARGEST_SIDE = 360, 1280  # pixels of a drawn frame: text must be readable and drawing fast
 _WIDE = 1.2  # width / height above which the list is below the frame, not beside it
 _ROWS_BELOW = 5
-_COLUMN_WIDTH = 19  # heights of a letter
+_COLUMN_WIDTH = 21  # heights of a letter
 _PANEL_COLOR, _TEXT_COLOR, _FAINT_COLOR = (22, 24, 29), (235, 237, 240), (150, 156, 166)
 _FONTS = ("DejaVuSans.ttf", "Arial.ttf", "Helvetica.ttc")
 
@@ -73,7 +73,9 @@ class FrameArtist:
         shown = graph.filter(min_score=self._min_score).top(self._max_relations)
         names = object_names(shown, list(range(len(shown.boxes))))
         canvas = Image.new("RGB", self._layout.canvas, _PANEL_COLOR)
-        canvas.paste(image.resize(self._layout.frame) if image.size != self._layout.frame else image)
+        if image.size != self._layout.frame:
+            image = image.resize(self._layout.frame, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        canvas.paste(image)
         draw = ImageDraw.Draw(canvas)
         self._draw_boxes(draw, shown, names)
         self._draw_list(draw, shown, names, caption)
@@ -85,7 +87,7 @@ class FrameArtist:
         boxes = [self._on_frame(box, scale) for box in graph.boxes.tolist()]
         colors = [class_color(label) for label in graph.labels.tolist()]
         order = sorted(range(len(boxes)), key=lambda row: -_area(boxes[row]))
-        line = max(2, self._layout.font_size // 7)
+        line = max(3, self._layout.font_size // 5)
         for row in order:  # large boxes first: small ones stay visible
             draw.rectangle(_grown(boxes[row], 1), outline=(0, 0, 0), width=line + 2)
             draw.rectangle(boxes[row], outline=colors[row], width=line)
@@ -124,6 +126,11 @@ class FrameArtist:
         margin = layout.font_size * 0.8
         middle = layout.row_height / 2 + margin / 2
         draw.text((left + margin, top + middle), caption, _FAINT_COLOR, self._font, anchor="lm")
+        if not len(graph):
+            nothing = f"no relation scores {self._min_score:g} or more"
+            draw.text(
+                (left + margin, top + middle + layout.row_height), nothing, _FAINT_COLOR, self._font, anchor="lm"
+            )
         column_width = (layout.canvas[0] - left) / layout.columns
         rows = zip(graph.relations.tolist(), graph.relation_scores.tolist(), strict=True)
         for number, ((subject, object_, predicate), score) in enumerate(rows):

@@ -49,5 +49,5 @@ def _distributed_state() -> Any:
     try:
         from accelerate import PartialState
     except ImportError as error:
-        raise ImportError(f"several processes need accelerate: pip install accelerate ({error})") from error
+        raise ValueError(f"several processes need accelerate: pip install accelerate ({error})") from error
     return PartialState()

@@ -128,10 +128,21 @@ def find_sources(named: Sequence[str | os.PathLike], recursive: bool = False) ->
             found.setdefault(place, entry)
     entries = list(found.values())
     ids = unique_ids([(entry.relative, Path(entry.place).as_posix()) for entry in entries])
+    _check_frames([str(id) for id in ids], {str(id) for id, entry in zip(ids, entries, strict=True) if entry.is_video})
     return [
         SourceVideo(id, entry.place) if entry.is_video else SourceImage(id, entry.place, partial(str, entry.place))
         for id, entry in zip(ids, entries, strict=True)
     ]
+
+
+def _check_frames(ids: Iterable[str], videos: set[str]) -> None:
+    """An image could be called like a frame of a video."""
+    for id in ids:
+        video, _, number = id.rpartition("#")
+        if video in videos and number.isdecimal():
+            raise ValueError(
+                f"the image {id} is called like a frame of the video {video}; predict them one after the other"
+            )
 
 
 def images_of_data_set(path: str, split: str) -> list[Source]:
