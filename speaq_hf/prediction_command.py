@@ -14,7 +14,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from .prediction_run.interruption import InterruptedRun, interruptible
-from .prediction_run.processes import Processes
+from .prediction_run.processes import Processes, is_launched
 from .prediction_run.readable_text import printable
 from .prediction_run.run import PredictionRun, RunSummary
 from .prediction_run.run_options import RunOptions
@@ -97,7 +97,7 @@ def run_prediction(wanted: SourceOptions, options: RunOptions, load: LoadOptions
         warn(f"Process {processes.index} of {processes.count} is done; the last one writes {options.output}")
         return 0
     _report(summary, options, load, time.monotonic() - start, show, warn)
-    return 1 if summary.skipped and processes.count == 1 else 0
+    return 1 if summary.skipped and not is_launched() else 0
 
 
 def _silent(text: str) -> None:

@@ -21,7 +21,8 @@ class Processes:
     """
 
     def __init__(self) -> None:
-        self._state = _distributed_state() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
+        size = int(os.environ.get("WORLD_SIZE", "1"))
+        self._state = _distributed_state(size) if size > 1 else None
         self.index = self._state.process_index if self._state else 0
         self.count = self._state.num_processes if self._state else 1
 
@@ -45,9 +46,18 @@ class Processes:
         return items[self.index :: self.count]
 
 
-def _distributed_state() -> Any:
+def is_launched() -> bool:
+    """Whether a program started this process that takes an exit code other than 0 for a crash."""
+    return "LOCAL_RANK" in os.environ or "ACCELERATE_MIXED_PRECISION" in os.environ
+
+
+def _distributed_state(size: int) -> Any:
     try:
         from accelerate import PartialState
+        from accelerate.utils import parse_flag_from_env
     except ImportError as error:
         raise ValueError(f"several processes need accelerate: pip install accelerate ({error})") from error
-    return PartialState()
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
+    if state.num_processes != size:  # each would believe to be alone, and all would write the same files
+        raise ValueError(f"WORLD_SIZE is {size}, but accelerate sees {state.num_processes} processes")
+    return state

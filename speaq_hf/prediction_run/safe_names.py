@@ -18,7 +18,7 @@ def safe_name(id: int | str) -> str:
 
     Example:
         >>> safe_name("beach/7"), safe_name("../a:b")
-        ('beach/7', 'a_b-7de0a08e')
+        ('beach/7', 'a_b-0a1fd4c0')
     """
     name = str(id)
     parts = [re.sub(r"[^\w.\- #]", "_", part)[-_LONGEST:].strip(" ") for part in name.split("/") if part.strip(". ")]

@@ -17,6 +17,7 @@ _CLOCK = Fraction(1, 60_000)  # seconds; fine enough for every frame rate, and M
 _CODECS = ("libx264", "mpeg4")  # H.264, which every player knows; the other one where FFmpeg comes without it
 _X264_OPTIONS = {"crf": "20", "preset": "veryfast"}
 _LARGEST_RATE = 240
+_PRIMING = 0.2  # seconds; what an audio decoder needs before the first sound that is heard
 
 
 class VideoWriter:
@@ -115,7 +116,7 @@ class _Sound:
         """Copies what is heard before a time, in seconds since the first picture."""
         while self._next is not None and self._next.dts is not None and self._seconds(self._next) <= time:
             packet = self._next
-            if self._seconds(packet) >= 0:
+            if self._seconds(packet) >= -_PRIMING:
                 shift = round(self._start / packet.time_base)
                 packet.dts, packet.pts = packet.dts - shift, packet.pts - shift
                 packet.stream = self._stream
