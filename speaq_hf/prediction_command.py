@@ -121,8 +121,16 @@ def _report(summary: RunSummary, options: RunOptions, load: LoadOptions, seconds
 
 def _written(summary: RunSummary, options: RunOptions, seconds: float) -> str:
     targets = [str(path) for path in (options.output, options.pictures, options.annotated_video) if path is not None]
-    known = f", {summary.num_known} were done before" if summary.num_known else ""
-    return f"Wrote {', '.join(targets)}: {summary.num_predicted} images or frames predicted in {seconds:.0f} s{known}"
+    return f"Wrote {', '.join(targets)}: {summary.num_written} images or frames, {_share(summary)} in {seconds:.0f} s"
+
+
+def _share(summary: RunSummary) -> str:
+    """What this process did of what was written."""
+    return (
+        "predicted"
+        if summary.num_predicted == summary.num_written
+        else f"{summary.num_predicted} of them predicted here and now"
+    )
 
 
 def _low_scores(best: float, model: str | None) -> str:

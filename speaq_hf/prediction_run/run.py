@@ -35,6 +35,7 @@ class RunSummary:
         num_images: Images it was to predict, without frames.
         num_known: Of these, predicted before it was resumed.
         num_predicted: Images and frames that this process predicted.
+        num_written: Images and frames that are in the output in the end, whoever predicted them.
         skipped: Reasons of the images and videos that cannot be read, by name.
         is_complete: Whether everything is done, also by other processes, and written.
         best_score: Highest relation score that this process saw, in [0, 1].
@@ -43,6 +44,7 @@ class RunSummary:
     num_images: int = 0
     num_known: int = 0
     num_predicted: int = 0
+    num_written: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
     is_complete: bool = False
     best_score: float = 0.0
@@ -242,9 +244,11 @@ class PredictionRun:
     def _end(self) -> None:
         if self._unfinished and not self._unfinished.leave(self._processes.index, self._processes.count):
             return
+        self.summary.num_written = self.summary.num_known + self.summary.num_predicted
         if self._unfinished:
             self._records = self._unfinished.records()
             self._unfinished.finish(self._all_ids(), self._records)
+            self.summary.num_written = len(self._records.predicted)
         names = {str(source.id): source.name for source in self._sources}
         self.summary.skipped = {
             names.get(id, id): reason

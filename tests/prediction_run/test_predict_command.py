@@ -36,7 +36,7 @@ def test_help_shows_examples_line_by_line():
 def test_a_folder_gives_a_file_and_bad_images_exit_code_1(photos, tmp_path):
     result = run(photos, "--recursive", "--output", tmp_path / "out.jsonl", "--top-k", 3)
     assert result.exit_code == 1, result.output
-    assert result.stdout.startswith(f"Wrote {tmp_path / 'out.jsonl'}: 11 images or frames predicted in ")
+    assert result.stdout.startswith(f"Wrote {tmp_path / 'out.jsonl'}: 11 images or frames, predicted in ")
     assert (
         f"2 could not be read, listed in {tmp_path / 'out.skipped.jsonl'}:\n  {photos / '004b.jpg'}: cannot be"
         in result.stderr
@@ -97,7 +97,7 @@ def test_a_signal_ends_with_a_message_and_resume_goes_on(photos, tmp_path, monke
     refused = run(photos, "--output", output, "--batch-size", 2)
     assert refused.exit_code == 2 and "holds an interrupted run; --resume goes on" in refused.stderr
     result = run(photos, "--output", output, "--batch-size", 2, "--resume")
-    assert result.exit_code == 1 and "4 were done before" in result.stdout
+    assert result.exit_code == 1 and "10 images or frames, 6 of them predicted here and now in" in result.stdout
     assert output.read_bytes() == whole.read_bytes()
 
 
