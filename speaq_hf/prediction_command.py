@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -84,7 +85,9 @@ def run_prediction(wanted: SourceOptions, options: RunOptions, load: LoadOptions
     processes, run, start = Processes(), None, time.monotonic()
     speaking = warn if processes.is_first else _silent
     try:
-        with interruptible():
+        with interruptible(), warnings.catch_warnings():
+            # What Pillow thinks of odd files; those that it cannot read are listed in the end.
+            warnings.filterwarnings("ignore", module="PIL")
             settings = asdict(load) | {"device": None}
             run = PredictionRun(wanted.find(), options, settings, show, processes)
             summary = run(load.load(processes.device))
