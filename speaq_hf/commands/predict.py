@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +27,7 @@ Examples:
   speaq predict --webcam 0
   accelerate launch -m speaq_hf.cli predict photos --output predictions.jsonl
 """
+_EXIT_CODE_OF_A_CLOSED_PIPE = 141  # 128 and SIGPIPE, as of other programs
 
 
 def predict(
@@ -96,8 +101,7 @@ def predict(
     file .skipped.jsonl beside the output; under accelerate launch, for which 1 is a crash, 0 remains), 2 when the command cannot
     be carried out, 130 or 143 when it was interrupted.
     """
-    extras = {"viz": pictures, "train": data, "video": True}
-    with user_errors(",".join(name for name, is_needed in extras.items() if is_needed)):
+    with user_errors("viz" if pictures else "train" if data else "video"), _quiet_when_nobody_reads():
         from ..prediction_command import LoadOptions, run_prediction
         from ..prediction_run.frame_choice import FrameChoice
         from ..prediction_run.run_options import RunOptions
@@ -122,6 +126,16 @@ def predict(
         load = LoadOptions(model, device, dtype, revision)
         code = run_prediction(wanted, options, load, show=typer.echo, warn=partial(typer.echo, err=True))
     raise typer.Exit(code)
+
+
+@contextmanager
+def _quiet_when_nobody_reads() -> Iterator[None]:
+    """`speaq predict photos | head` ends when `head` does."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered would fail again at the exit
+        raise typer.Exit(_EXIT_CODE_OF_A_CLOSED_PIPE) from error
 
 
 def _given(**options: float | None) -> dict[str, float]:

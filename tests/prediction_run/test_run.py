@@ -175,6 +175,13 @@ def test_a_complete_file_gets_the_images_that_have_come_since(photos, options, p
     assert set(first) < set(options.output.read_bytes().splitlines())
 
 
+def test_images_that_stay_unreadable_cost_no_prediction(whole, photos, options, predictor):
+    options.output.write_bytes(whole.read_bytes())
+    summary = PredictionRun(find_sources([photos]), replace(options, resume=True))(Interrupted(predictor, 0))
+    assert (summary.num_known, summary.num_predicted, len(summary.skipped)) == (10, 0, 2)
+    assert options.output.read_bytes() == whole.read_bytes()
+
+
 def test_pictures_are_drawn_and_resumed(photos, options, predictor):
     options = replace(options, output=None, pictures=options.output.with_name("pictures"))
     sources = find_sources([photos / "001.png", photos / "deeper"])
