@@ -27,6 +27,9 @@ _DESCRIBED_BY = {
     "id2predicate": ("predicate2id", *_PREDICATE_FIELDS),
     "predicate2id": ("id2predicate", *_PREDICATE_FIELDS),
 }
+# All that describes the vocabularies or follows from them.
+VOCABULARY_FIELDS = ("id2label", "label2id", "id2predicate", "predicate2id")
+VOCABULARY_FIELDS += tuple(dict.fromkeys((*_OBJECT_FIELDS, *_PREDICATE_FIELDS)))
 _INVERSES = {"id2label": "label2id", "id2predicate": "predicate2id"}
 # Above this, float32 cannot be trusted with sums of class weights.
 _LARGEST_CLASS_WEIGHT = 1e30

@@ -29,6 +29,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_speaq import SpeaQConfig
 from .detr_weights_speaq import config_from_detr, convert_detr_weights, load_detr, load_detr_weights
+from .label_resizing_speaq import LabelResizingMixin
 from .loss_speaq import SpeaQCriterion, at_least_float32
 
 
@@ -755,7 +756,7 @@ class SpeaQBoxHead(nn.Module):
         return at_least_float32(self.layers[-1](hidden_states)).sigmoid()
 
 
-class SpeaQForSceneGraphGeneration(SpeaQPreTrainedModel):
+class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
     """SpeaQ (or Iterative SGG) with its heads: a set of R (subject, predicate, object) triplets per image.
 
     Example:

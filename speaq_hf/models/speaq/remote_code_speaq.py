@@ -99,8 +99,9 @@ def _is_here(reference: str) -> bool:
 
 
 def _copy_modules(references: Iterable[str], folder: str | os.PathLike) -> None:
-    files = {_file(reference) for reference in references if _is_here(reference)}
-    for file in files | {Path(name) for file in files for name in get_relative_import_files(file)}:
+    needed = {_file(reference) for reference in references if _is_here(reference)}
+    needed |= {Path(name) for file in needed for name in get_relative_import_files(file)}
+    for file in needed:
         written = Path(folder) / f".{file.name}.tmp"
         shutil.copyfile(file, written)
         os.replace(written, Path(folder) / file.name)
