@@ -13,7 +13,6 @@ def outputs(model: Any, processor: Any) -> dict[str, np.ndarray]:
     """The processed image and everything predicted from it."""
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     inputs = processor(image, return_tensors="pt")
-    inputs["pixel_values"] = inputs["pixel_values"].to(model.device)
     with torch.no_grad():
         tensors = {**inputs, **model(**inputs)}
     kept = {name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}

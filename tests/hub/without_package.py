@@ -26,6 +26,12 @@ def compute(source: str, **kwargs: Any) -> dict[str, Any]:
     return outputs(*pull(source, **kwargs))
 
 
+def compute_revision(source: str, revision: str) -> dict[str, Any]:
+    """With the model of a revision, and the processor of the main branch."""
+    model = AutoModelForObjectDetection.from_pretrained(source, revision=revision, trust_remote_code=True)
+    return outputs(model, AutoImageProcessor.from_pretrained(source, trust_remote_code=True))
+
+
 def compute_offline(source: str) -> dict[str, Any]:
     with mock.patch.object(constants, "HF_HUB_OFFLINE", True):
         return compute(source)

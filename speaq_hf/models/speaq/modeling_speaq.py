@@ -728,7 +728,11 @@ class SpeaQModel(SpeaQPreTrainedModel):
         self, memory: Tensor, memory_positions: Tensor, attention_mask: Tensor | None, **kwargs: Any
     ) -> SpeaQDecoderOutput:
         queries = (self.subject_queries, self.object_queries, self.relation_queries)
-        positions = tuple(query.weight.expand(memory.shape[0], -1, -1) for query in queries)
+        # Looked up rather than read: where weights are offloaded, they are there while their module runs only.
+        rows = (torch.arange(query.num_embeddings, device=memory.device) for query in queries)
+        positions = tuple(
+            query(index).expand(memory.shape[0], -1, -1) for query, index in zip(queries, rows, strict=True)
+        )
         mask = attention_mask
         if attention_mask is not None:
             # Padding is the same for every query: one row, which broadcasts over subjects, objects and relations.
