@@ -84,6 +84,11 @@ def pull_by_all_names(name, **kwargs):
     return without_package.described(parts), outputs(parts[-1], parts[2])
 
 
+def run_pipeline(name, **kwargs):
+    """With speaq_hf, which this module imports."""
+    return without_package.run_pipeline(name, **kwargs)
+
+
 @pytest.fixture(scope="module")
 def pushed(sender):
     """What the pushed model computes where it was made, its scene graph, and the biases of its classes."""
@@ -182,6 +187,15 @@ def test_pushing_while_saving(hub, sender, stranger, tmp_path):
         "vg150.py"
     }
     assert_same(stranger.run(without_package.compute, "owner/saved"), computed)
+
+
+@pytest.mark.skipif(not (HERE / "pipeline_speaq.py").exists(), reason="this version has no pipeline")
+def test_the_pipeline_travels(hub, receiver, stranger, pushed):
+    """Its task is inferred by the stranger; with speaq_hf nobody is asked for trust."""
+    classes, relations = stranger.run(without_package.run_pipeline, NAME, trust_remote_code=True)
+    assert classes == [("transformers_modules", "SpeaQSceneGraphPipeline")] and relations
+    here = receiver.run(run_pipeline, NAME, task="scene-graph-generation")
+    assert here == ([("speaq_hf", "SpeaQSceneGraphPipeline")], relations)
 
 
 # Enough of torchvision for transformers to take it for installed, and for nothing more.

@@ -4,7 +4,9 @@ import importlib
 from typing import Any
 from unittest import mock
 
+import numpy as np
 from huggingface_hub import constants
+from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForObjectDetection, pipeline
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
@@ -97,7 +99,8 @@ def relabelled(source: str, names: list[str]) -> tuple[dict[int, str], list[floa
     return model.config.id2label, model.class_head.bias.tolist()
 
 
-def run_pipeline(source: str, image: Any) -> tuple[list[tuple[str, str]], Any]:
-    """The class of the pipeline, and what it returns for an image."""
-    runner = pipeline(model=source, trust_remote_code=True)
+def run_pipeline(source: str, **kwargs: Any) -> tuple[list[tuple[str, str]], Any]:
+    """The class of the pipeline, and what it predicts for an image."""
+    runner = pipeline(model=source, device="cpu", **kwargs)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8))
     return described([runner]), runner(image)
