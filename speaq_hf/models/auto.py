@@ -3,7 +3,7 @@
 
 from collections import OrderedDict
 
-from transformers import AutoConfig, AutoImageProcessor, AutoModel
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForObjectDetection
 from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 from transformers.utils import is_torchvision_available
@@ -23,7 +23,9 @@ def register_auto_classes() -> None:
     """Make `AutoConfig`, `AutoModel`, `AutoImageProcessor` and [`AutoModelForSceneGraphGeneration`] know the models."""
     AutoConfig.register("speaq", SpeaQConfig, exist_ok=True)
     AutoModel.register(SpeaQConfig, SpeaQModel, exist_ok=True)
-    AutoModelForSceneGraphGeneration.register(SpeaQConfig, SpeaQForSceneGraphGeneration, exist_ok=True)
+    # The second is the name that a saved model goes by where this package is missing.
+    for auto_class in (AutoModelForSceneGraphGeneration, AutoModelForObjectDetection):
+        auto_class.register(SpeaQConfig, SpeaQForSceneGraphGeneration, exist_ok=True)
     processors = {"pil": SpeaQImageProcessorPil}
     if is_torchvision_available():
         processors["torchvision"] = SpeaQImageProcessor

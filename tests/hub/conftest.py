@@ -32,3 +32,10 @@ def receiver(hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Another computer, with nothing in its caches."""
     with start(hub.endpoint, hub.token, tmp_path_factory.mktemp("receiver")) as machine:
         yield machine
+
+
+@pytest.fixture(scope="package")
+def stranger(hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A computer of somebody who has transformers, but not speaq_hf."""
+    with start(hub.endpoint, hub.token, tmp_path_factory.mktemp("stranger"), without=["speaq_hf"]) as machine:
+        yield machine

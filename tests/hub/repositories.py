@@ -118,6 +118,12 @@ class Repository:
         self.branches[branch] = oid
         return self.commits[oid]
 
+    def propose(self, branch: str) -> str:
+        """A pull request that starts as a branch is; the name of its own branch."""
+        number = 1 + sum(name.startswith("refs/pr/") for name in self.branches)
+        self.branches[f"refs/pr/{number}"] = self.branches[branch]
+        return f"refs/pr/{number}"
+
     def history(self, revision: str) -> Iterable[Commit]:
         """Commits up to a revision, the newest first."""
         commit = self.at(revision)

@@ -163,7 +163,8 @@ def _refs(storage: Storage, request: Request, user: str | None, kind: str, name:
     def listed(refs: dict[str, str], folder: str) -> list[dict[str, str]]:
         return [{"name": ref, "ref": f"refs/{folder}/{ref}", "targetCommit": oid} for ref, oid in refs.items()]
 
-    branches, tags = listed(repository.branches, "heads"), listed(repository.tags, "tags")
+    visible = {ref: oid for ref, oid in repository.branches.items() if not ref.startswith("refs/pr/")}
+    branches, tags = listed(visible, "heads"), listed(repository.tags, "tags")
     return Response.of_json({"branches": branches, "tags": tags, "converts": []})
 
 
@@ -251,9 +252,13 @@ def _commit(storage: Storage, request: Request, user: str | None, kind: str, nam
     files = dict(head.files)
     for operation in operations:
         _apply(storage, head, files, operation["key"], operation["value"])
-    commit = repository.commit(revision, header["value"]["summary"], files)
-    url = f"{request.endpoint}/{'datasets/' if kind == 'dataset' else ''}{name}/commit/{commit.oid}"
-    return Response.of_json({"success": True, "commitOid": commit.oid, "commitUrl": url})
+    proposal = repository.propose(revision) if request.query.get("create_pr") == "1" else None
+    commit = repository.commit(proposal or revision, header["value"]["summary"], files)
+    url = f"{request.endpoint}/{'datasets/' if kind == 'dataset' else ''}{name}"
+    content = {"success": True, "commitOid": commit.oid, "commitUrl": f"{url}/commit/{commit.oid}"}
+    if proposal is not None:
+        content["pullRequestUrl"] = f"{url}/discussions/{proposal.split('/')[-1]}"
+    return Response.of_json(content)
 
 
 def _apply(storage: Storage, head: Commit, files: dict[str, StoredFile], key: str, value: dict[str, Any]) -> None:

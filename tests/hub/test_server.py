@@ -143,6 +143,17 @@ def test_revisions(api, repository, tmp_path):
         api.model_info(repository, revision="v1")
 
 
+def test_pull_requests(api, repository, tmp_path):
+    """A proposal is seen by who asks for it."""
+    for number, text in enumerate((b"one", b"two"), start=1):
+        add = [CommitOperationAdd("notes.txt", text)]
+        done = api.create_commit(repository, add, commit_message="Propose", create_pr=True)
+        assert (done.pr_num, done.pr_revision) == (number, f"refs/pr/{number}")
+        assert download(api, repository, "notes.txt", tmp_path, revision=f"refs/pr/{number}") == text
+    assert download(api, repository, "notes.txt", tmp_path) == b"first"
+    assert [ref.name for ref in api.list_repo_refs(repository).branches] == ["main"]
+
+
 def test_a_commit_on_an_old_state_is_refused(api, repository):
     parent = api.model_info(repository).sha
     add = [CommitOperationAdd("notes.txt", b"mine")]

@@ -2,8 +2,10 @@
 """Configuration of SpeaQ (arXiv 2403.17709) and of its baseline Iterative SGG (NeurIPS 2022)."""
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -11,6 +13,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.activations import ACT2FN
 from transformers.configuration_utils import SubConfigSpec
 
+from .remote_code_speaq import add_entries, copy_model_code, drop_model_entries, model_entries
 from .vg150 import VG150_OBJECTS, VG150_PREDICATE_COUNTS, VG150_PREDICATES
 
 
@@ -24,6 +27,9 @@ _DESCRIBED_BY = {
     "id2predicate": ("predicate2id", *_PREDICATE_FIELDS),
     "predicate2id": ("id2predicate", *_PREDICATE_FIELDS),
 }
+# All that describes the vocabularies or follows from them.
+VOCABULARY_FIELDS = ("id2label", "label2id", "id2predicate", "predicate2id")
+VOCABULARY_FIELDS += tuple(dict.fromkeys((*_OBJECT_FIELDS, *_PREDICATE_FIELDS)))
 _INVERSES = {"id2label": "label2id", "id2predicate": "predicate2id"}
 # Above this, float32 cannot be trusted with sums of class weights.
 _LARGEST_CLASS_WEIGHT = 1e30
@@ -181,7 +187,7 @@ class SpeaQConfig(PreTrainedConfig):
         self._complete_backbone()
         self._complete_labels(kwargs.get("num_labels"))
         self._complete_predicates()
-        super().__post_init__(**kwargs)
+        super().__post_init__(**drop_model_entries(kwargs))
         self.label2id = {name: index for index, name in self.id2label.items()}
         # Called here rather than as `validate_*` hooks, whose errors are not `ValueError`s.
         self._check_sizes()
@@ -213,6 +219,29 @@ class SpeaQConfig(PreTrainedConfig):
         if self.group_predicate_counts is None:
             is_vg150 = tuple(self.id2predicate.values()) == VG150_PREDICATES
             self.group_predicate_counts = list(VG150_PREDICATE_COUNTS) if is_vg150 else self.predicate_counts
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """Saves the configuration, and beside it the code of the model for those who do not have speaq_hf.
+
+        Args:
+            save_directory: Folder to write to.
+            push_to_hub: Whether to upload the files too.
+            kwargs: Of `push_to_hub`; `repo_id` defaults to the name of the folder.
+        """
+        super().save_pretrained(save_directory)
+        if self._is_ours():
+            copy_model_code(save_directory)
+        if push_to_hub:
+            self.push_to_hub(kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """The fields as they are saved: those that differ from the defaults, and which code reads them."""
+        fields = super().to_diff_dict()
+        return add_entries(fields, model_entries()) if self._is_ours() else fields
+
+    def _is_ours(self) -> bool:
+        """Configurations that somebody derives from this one are saved with that person's code, or with none."""
+        return type(self).__module__ == __name__
 
     @classmethod
     def from_dict(

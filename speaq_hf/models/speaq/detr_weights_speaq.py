@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import DetrConfig, DetrForObjectDetection
 from transformers.utils import logging
 
 from .configuration_speaq import SpeaQConfig
+from .label_resizing_speaq import match_rows, move_rows
 
 
 logger = logging.get_logger(__name__)
@@ -180,17 +180,13 @@ def _new_names(name: str, is_timm: bool) -> Iterator[str]:
 def _convert_class_head(
     detr: DetrForObjectDetection, config: SpeaQConfig, class_head: dict[str, Tensor]
 ) -> Iterator[tuple[str, Tensor]]:
-    rows = {name: index for index, name in detr.config.id2label.items()}
-    known = [(index, rows[name]) for index, name in config.id2label.items() if name in rows]
-    if len(known) < config.num_labels:
-        new = [name for name in config.id2label.values() if name not in rows]
+    rows = match_rows(detr.config.id2label, config.id2label)
+    known = {ours for ours, _ in rows}
+    new = [name for row, name in config.id2label.items() if row not in known]
+    if new:
         logger.warning(
             f"The detector does not know {len(new)} of {config.num_labels} object classes, e.g. {', '.join(new[:3])}: they "
             "start from random numbers."
         )
-    known.append((config.num_labels, detr.config.num_labels))  # background is last in both
-    ours, theirs = torch.tensor(known).T
     for name, tensor in detr.class_labels_classifier.state_dict().items():
-        merged = class_head[name].detach().clone()
-        merged[ours] = tensor[theirs].to(merged)
-        yield f"class_head.{name}", merged
+        yield f"class_head.{name}", move_rows(tensor, class_head[name], rows)

@@ -7,7 +7,9 @@ torchvision. Without torchvision the second name stands for the first class.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from transformers.utils import is_torchvision_available
 
 from .annotation_speaq import prepare_labels
 from .post_processing_speaq import check_names, post_process_scene_graph
+from .remote_code_speaq import add_entries, copy_processor_code, processor_entries
 from .scene_graph_speaq import SceneGraph
 
 
@@ -123,6 +126,35 @@ class SpeaQImageProcessingMixin:
         super().__init__(**kwargs)
         self.id2label = None if id2label is None else check_names("id2label", id2label)
         self.id2predicate = None if id2predicate is None else check_names("id2predicate", id2predicate)
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any
+    ) -> list[str]:
+        """Saves the settings, and beside them the code of the processor for those who do not have speaq_hf.
+
+        Args:
+            save_directory: Folder to write to.
+            push_to_hub: Whether to upload the files too.
+            kwargs: Of `push_to_hub`; `repo_id` defaults to the name of the folder.
+
+        Returns:
+            The file with the settings.
+        """
+        files = super().save_pretrained(save_directory)
+        if self._is_ours():
+            copy_processor_code(save_directory)
+        if push_to_hub:
+            self.push_to_hub(kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
+        return files
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as they are saved, with which code reads them."""
+        settings = super().to_dict()
+        return add_entries(settings, processor_entries()) if self._is_ours() else settings
+
+    def _is_ours(self) -> bool:
+        """Processors that somebody derives from these are saved with that person's code, or with none."""
+        return type(self).__module__ == __name__
 
     def preprocess(
         self,

@@ -29,6 +29,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_speaq import SpeaQConfig
 from .detr_weights_speaq import config_from_detr, convert_detr_weights, load_detr, load_detr_weights
+from .label_resizing_speaq import LabelResizingMixin
 from .loss_speaq import SpeaQCriterion, at_least_float32
 
 
@@ -727,7 +728,11 @@ class SpeaQModel(SpeaQPreTrainedModel):
         self, memory: Tensor, memory_positions: Tensor, attention_mask: Tensor | None, **kwargs: Any
     ) -> SpeaQDecoderOutput:
         queries = (self.subject_queries, self.object_queries, self.relation_queries)
-        positions = tuple(query.weight.expand(memory.shape[0], -1, -1) for query in queries)
+        # Looked up rather than read: where weights are offloaded, they are there while their module runs only.
+        rows = (torch.arange(query.num_embeddings, device=memory.device) for query in queries)
+        positions = tuple(
+            query(index).expand(memory.shape[0], -1, -1) for query, index in zip(queries, rows, strict=True)
+        )
         mask = attention_mask
         if attention_mask is not None:
             # Padding is the same for every query: one row, which broadcasts over subjects, objects and relations.
@@ -755,7 +760,7 @@ class SpeaQBoxHead(nn.Module):
         return at_least_float32(self.layers[-1](hidden_states)).sigmoid()
 
 
-class SpeaQForSceneGraphGeneration(SpeaQPreTrainedModel):
+class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
     """SpeaQ (or Iterative SGG) with its heads: a set of R (subject, predicate, object) triplets per image.
 
     Example:
