@@ -12,6 +12,7 @@ from .models.auto import AutoModelForSceneGraphGeneration, register_auto_classes
 from .models.speaq.configuration_speaq import SpeaQConfig
 from .models.speaq.image_processing_speaq import SpeaQImageProcessor, SpeaQImageProcessorPil
 from .models.speaq.modeling_speaq import SpeaQForSceneGraphGeneration, SpeaQModel
+from .pipeline import register_pipeline
 from .scene_graph import SceneGraph
 
 
@@ -60,3 +61,4 @@ def __dir__() -> list[str]:
 
 
 register_auto_classes()
+register_pipeline()
