@@ -150,6 +150,8 @@ def _file(source: Any, timeout: float) -> BinaryIO | Path:
 
 
 def _content(file: BinaryIO) -> bytes:
+    if getattr(file, "seekable", bool)():  # as Pillow does it: a file can be given twice
+        file.seek(0)
     content = file.read()
     if not isinstance(content, bytes):
         raise _UnknownSourceError("a file with an image must be opened for reading bytes: open(path, 'rb')")
