@@ -44,6 +44,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {odd.name: path for path, odd in write_odd_files(tmp_path_factory.mktemp("odd"))}
 
 
+@pytest.mark.filterwarnings("error:Palette images")
 @pytest.mark.parametrize("odd", odd_files(), ids=lambda odd: odd.name)
 def test_files(odd, files):
     path = files[odd.name]
@@ -68,6 +69,14 @@ def test_addresses(index, server, monkeypatch):
     monkeypatch.setattr("speaq_hf.models.speaq.image_reading_speaq.LARGEST_DOWNLOAD", 10**6)
     odd = odd_addresses(server)[index]
     check(odd, odd.source, odd.source)
+
+
+def test_how_much_and_how_long_an_address_may_send(server, monkeypatch):
+    with pytest.raises(UnreadableImageError, match="not all was sent within 0.3 seconds"):
+        read_image(f"{server}/slow.png", timeout=0.3)
+    monkeypatch.setattr("speaq_hf.models.speaq.image_reading_speaq.LARGEST_DOWNLOAD", 10**6)
+    with pytest.raises(UnreadableImageError, match="more than 1000000 bytes were sent"):
+        read_image(f"{server}/endless.png", timeout=5)
 
 
 @pytest.fixture
@@ -132,7 +141,7 @@ def test_what_is_given_is_not_changed(places):
                 pass
             assert np.array_equal(odd.source, before, equal_nan=before.dtype.kind == "f")
     given = Image.open(places / "good.png")
-    given.info["transparency"] = (1, 2, 3)
+    given.info |= {"transparency": (1, 2, 3), "comment": "Wednesday"}
     before = copy.deepcopy(given.info)
     read = read_image(given)
     assert given.info == before and read.info == {} and np.array_equal(given, noise())

@@ -233,7 +233,12 @@ def test_models_in_training_mode_and_processors_without_names(runner):
 def test_half_precision_and_workers(runner):
     half = pipeline(TASK, dtype=torch.bfloat16, device="cpu")
     assert half.model.dtype == torch.bfloat16
+    seen = []
+    half.model.register_forward_pre_hook(
+        lambda _, __, given: seen.append(given["pixel_values"].dtype), with_kwargs=True
+    )
     [relation] = half(images()[0], top_k=1)
+    assert seen == [torch.bfloat16]
     assert relation["score"] == pytest.approx(runner(images()[0], top_k=1)[0]["score"], abs=0.1)
     assert runner(images(), num_workers=1, batch_size=2) == runner(images())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Real
 from typing import Any
 
@@ -138,29 +138,14 @@ class SpeaQSceneGraphPipeline(Pipeline):
         return before, {}, {name: options[name] for name in options.keys() & _POSTPROCESS_OPTIONS}
 
 
-class _Rows(Dataset):
-    """Anything that has a length and rows, as what transformers recognises as a data set."""
-
-    def __init__(self, rows: Sequence[Any]) -> None:
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.rows[index]
-
-
 def _as_transformers_takes_it(inputs: Any) -> Any:
-    """One image as it is; several as a list, generator or data set, of which alone `Pipeline` knows that they are several."""
+    """One image as it is; several as a list, generator or data set of torch: of these `Pipeline` knows that they are several."""
     if isinstance(inputs, tuple):
         return list(inputs)
     one_image = str | bytes | bytearray | memoryview | os.PathLike | Mapping | np.ndarray | Tensor | Image.Image
     known = list | types.GeneratorType | Dataset
     if isinstance(inputs, one_image | known) or hasattr(inputs, "read"):
         return inputs
-    if hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__"):
-        return _Rows(inputs)
     return (image for image in inputs) if isinstance(inputs, Iterable) else inputs
 
 
