@@ -14,13 +14,13 @@ from transformers.pipelines.pt_utils import KeyDataset
 
 from speaq_hf import AutoModelForSceneGraphGeneration, SceneGraph, SceneGraphGenerationPipeline
 from speaq_hf.image_reading import UnreadableImageError, read_image
+from speaq_hf.models.speaq.pipeline_speaq import TASK
 from speaq_hf.models.speaq.size_groups_speaq import predict_size_by_size
 from speaq_hf.packaged_models import packaged_model
 from speaq_hf.predictor import SceneGraphPredictor
 from tests.odd_images import encode, odd_addresses, odd_files, odd_objects, serve_odd_answers
 
 
-TASK = "scene-graph-generation"
 SIZES = [(90, 70), (60, 200), (90, 70), (33, 44), (200, 60)]
 
 
@@ -213,6 +213,22 @@ def test_wrong_options_are_refused_before_any_image_is_read(runner, options, err
         with pytest.raises(error) as caught:
             function()
         assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+
+
+def test_what_is_saved_names_no_folder_of_this_machine(runner, tmp_path):
+    """That it is loaded again, also without the package, is tested with the Hub."""
+    runner.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    saved = {"impl": "pipeline_speaq.SpeaQSceneGraphPipeline", "pt": ["AutoModelForObjectDetection"], "type": "image"}
+    assert config["custom_pipelines"] == {TASK: saved}
+    code = {path.stem for path in tmp_path.glob("*.py")}
+    assert code >= {"pipeline_speaq", "image_reading_speaq", "image_pixels_speaq", "size_groups_speaq"}
+    again = SceneGraphGenerationPipeline(
+        model=AutoModelForSceneGraphGeneration.from_pretrained(tmp_path),
+        image_processor=AutoImageProcessor.from_pretrained(tmp_path),
+        device="cpu",
+    )
+    assert again(images()[0]) == runner(images()[0])
 
 
 def test_a_processor_that_makes_no_graphs_is_refused(runner):

@@ -1,15 +1,11 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
 """The registration of the pipeline "scene-graph-generation" with transformers."""
 
-from transformers import AutoModelForObjectDetection
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from ..packaged_models import packaged_model
 from .auto import AutoModelForSceneGraphGeneration
-from .speaq.pipeline_speaq import SpeaQSceneGraphPipeline
-
-
-TASK = "scene-graph-generation"
+from .speaq.pipeline_speaq import TASK, SpeaQSceneGraphPipeline
 
 
 def register_pipeline() -> None:
@@ -23,6 +19,3 @@ def register_pipeline() -> None:
         default={"model": (str(packaged_model()), None)},
         type="image",
     )
-    # What is saved with a pipeline is for those without the package: they have neither this folder nor this Auto class.
-    saved = {"impl": SpeaQSceneGraphPipeline, "pt": (AutoModelForObjectDetection,), "type": "image"}
-    SpeaQSceneGraphPipeline._registered_impl = {TASK: saved}

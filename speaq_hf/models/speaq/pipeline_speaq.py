@@ -14,13 +14,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import Pipeline
+from transformers import AutoModelForObjectDetection, Pipeline
 
 from .image_reading_speaq import DEFAULT_TIMEOUT, ImageSource, read_image
 from .post_processing_speaq import check_integer, check_options
 from .scene_graph_speaq import SceneGraph, Triplet
 from .size_groups_speaq import predict_size_by_size
 
+
+TASK = "scene-graph-generation"
 
 # One relation of an image, see `SpeaQSceneGraphPipeline.__call__`.
 Relation = dict[str, Any]
@@ -51,7 +53,7 @@ class SpeaQSceneGraphPipeline(Pipeline):
         super().__init__(*args, **kwargs)
         if not hasattr(self.image_processor, "post_process_scene_graph"):
             raise TypeError(
-                "the pipeline scene-graph-generation needs an image processor with `post_process_scene_graph`, such as "
+                f"the pipeline {TASK} needs an image processor with `post_process_scene_graph`, such as "
                 f"SpeaQImageProcessor, not {type(self.image_processor).__name__}"
             )
         self.model.eval()
@@ -126,11 +128,22 @@ class SpeaQSceneGraphPipeline(Pipeline):
         )
         return graph if return_scene_graphs else [_as_dict(triplet) for triplet in graph.triplets()]
 
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
+        """Saves model and image processor, and the code of the pipeline for those who do not have speaq_hf.
+
+        Args:
+            save_directory: Folder to write to.
+            **kwargs: Of the model's `save_pretrained`.
+        """
+        # What is registered in this process names a folder of this machine, and an Auto class of speaq_hf.
+        self._registered_impl = {TASK: {"impl": type(self), "pt": (AutoModelForObjectDetection,), "type": "image"}}
+        super().save_pretrained(save_directory, **kwargs)
+
     def _sanitize_parameters(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         options = {name: value for name, value in options.items() if name not in _OPTIONS_OF_LOADING}
         if unknown := sorted(options.keys() - _PREPROCESS_OPTIONS - _POSTPROCESS_OPTIONS):
             raise TypeError(
-                f"the pipeline scene-graph-generation has no option {', '.join(unknown)}, only "
+                f"the pipeline {TASK} has no option {', '.join(unknown)}, only "
                 f"{', '.join(sorted(_PREPROCESS_OPTIONS | _POSTPROCESS_OPTIONS))}"
             )
         _check(options, self.model.config.num_predicates)
