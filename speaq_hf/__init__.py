@@ -1,23 +1,39 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
 """Scene graph generation for Hugging Face Transformers: SpeaQ and Iterative SGG.
 
-Importing the package registers its models with the Auto classes and needs torch and transformers only. Data,
-evaluation and drawing, which need more, are imported when one of their names is first used.
+Importing the package makes transformers know its models: `AutoConfig`, `AutoModel`, `AutoImageProcessor` and
+`pipeline("scene-graph-generation")` find them. Everything is imported when one of its names is first used. Models,
+image processors and pipeline need torch and transformers only; data, evaluation and drawing need more.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .models.auto import AutoModelForSceneGraphGeneration, register_auto_classes
-from .models.speaq.configuration_speaq import SpeaQConfig
-from .models.speaq.image_processing_speaq import SpeaQImageProcessor, SpeaQImageProcessorPil
-from .models.speaq.modeling_speaq import SpeaQForSceneGraphGeneration, SpeaQModel
-from .scene_graph import SceneGraph
+from .registration import register_when_needed
+
+
+if TYPE_CHECKING:  # the names that type checkers should know, as typed packages re-export them
+    from .models.auto import AutoModelForSceneGraphGeneration as AutoModelForSceneGraphGeneration
+    from .models.speaq.configuration_speaq import SpeaQConfig as SpeaQConfig
+    from .models.speaq.image_processing_speaq import SpeaQImageProcessor as SpeaQImageProcessor
+    from .models.speaq.image_processing_speaq import SpeaQImageProcessorPil as SpeaQImageProcessorPil
+    from .models.speaq.modeling_speaq import SpeaQForSceneGraphGeneration as SpeaQForSceneGraphGeneration
+    from .models.speaq.modeling_speaq import SpeaQModel as SpeaQModel
+    from .pipeline import SceneGraphGenerationPipeline as SceneGraphGenerationPipeline
+    from .scene_graph import SceneGraph as SceneGraph
 
 
 __version__ = "0.1.0"
 
 _LAZY = {
+    "AutoModelForSceneGraphGeneration": "models.auto",
+    "SpeaQConfig": "models.speaq.configuration_speaq",
+    "SpeaQImageProcessor": "models.speaq.image_processing_speaq",
+    "SpeaQImageProcessorPil": "models.speaq.image_processing_speaq",
+    "SpeaQForSceneGraphGeneration": "models.speaq.modeling_speaq",
+    "SpeaQModel": "models.speaq.modeling_speaq",
+    "SceneGraphGenerationPipeline": "pipeline",
+    "SceneGraph": "scene_graph",
     "SceneGraphRecall": "metrics",
     "PredictionWriter": "predictions",
     "read_predictions": "predictions",
@@ -38,16 +54,7 @@ _LAZY = {
     "plot_scene_graph": "visualization",
 }
 
-__all__ = [
-    "AutoModelForSceneGraphGeneration",
-    "SceneGraph",
-    "SpeaQConfig",
-    "SpeaQForSceneGraphGeneration",
-    "SpeaQImageProcessor",
-    "SpeaQImageProcessorPil",
-    "SpeaQModel",
-    *_LAZY,
-]
+__all__ = list(_LAZY)
 
 
 def __getattr__(name: str) -> Any:
@@ -60,4 +67,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-register_auto_classes()
+register_when_needed()

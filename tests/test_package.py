@@ -11,24 +11,42 @@ from speaq_hf import AutoModelForSceneGraphGeneration, SpeaQForSceneGraphGenerat
 from tests.helpers import tiny_config
 
 
-def test_import_needs_torch_and_transformers_only():
-    script = (
-        "import sys\n"
-        "import speaq_hf, torch\n"
-        "from speaq_hf.predictions import PredictionWriter, read_predictions\n"
-        "heavy = {'datasets', 'evaluate', 'h5py', 'matplotlib', 'pandas', 'torchvision'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-        "backbone = {'model_type': 'resnet', 'depths': [1], 'hidden_sizes': [8], 'embedding_size': 8, 'out_features': ['stage1']}\n"
-        "config = speaq_hf.SpeaQConfig(backbone_config=backbone, d_model=32, encoder_layers=1, decoder_layers=1, num_object_queries=5)\n"
-        "model = speaq_hf.SpeaQForSceneGraphGeneration(config).eval()\n"
-        "processor = speaq_hf.SpeaQImageProcessorPil(size={'shortest_edge': 64, 'longest_edge': 100})\n"
-        "inputs = processor(torch.zeros(3, 40, 50, dtype=torch.uint8), return_tensors='pt')\n"
-        "graphs = processor.post_process_scene_graph(model(**inputs), target_sizes=[(40, 50)])\n"
-        "print(len(graphs))\n"
-    )
+def run(script):
+    """What a fresh process prints that runs a script."""
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "1"
+    return done.stdout.strip()
+
+
+def test_importing_the_package_and_its_commands_imports_nothing_heavy():
+    """`python -m benchmarks.import_time` says how long it takes."""
+    script = (
+        "import sys\n"
+        "import speaq_hf, speaq_hf.cli\n"
+        "heavy = {'torch', 'transformers', 'huggingface_hub', 'numpy', 'PIL', 'scipy', 'datasets', 'matplotlib', 'gradio', 'av'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    assert run(script) == "[]"
+
+
+def test_models_need_torch_and_transformers_only():
+    """A script that imports the package first, and what half imports the Auto classes after it."""
+    script = (
+        "import sys\n"
+        "import speaq_hf\n"
+        "from transformers.modeling_layers import GradientCheckpointingLayer\n"
+        "from transformers import AutoConfig, AutoModel, pipeline\n"
+        "from speaq_hf.packaged_models import packaged_model\n"
+        "from speaq_hf.predictions import PredictionWriter, read_predictions\n"
+        "assert type(AutoModel.from_pretrained(packaged_model())).__name__ == 'SpeaQModel'\n"
+        "import numpy\n"
+        "image = numpy.zeros((40, 50, 3), numpy.uint8)\n"
+        "relations = pipeline('scene-graph-generation')(image, top_k=3)\n"
+        "heavy = {'datasets', 'evaluate', 'h5py', 'matplotlib', 'networkx', 'pandas', 'torchvision', 'gradio'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "print(len(relations))\n"
+    )
+    assert run(script) == "3"
 
 
 def test_public_names_exist():
@@ -61,6 +79,8 @@ def test_auto_classes(tmp_path):
         ("transformers.utils.generic", "merge_with_config_defaults"),
         ("transformers.masking_utils", "create_bidirectional_mask"),
         ("transformers.image_transforms", "center_to_corners_format"),
+        ("transformers.pipelines", "PIPELINE_REGISTRY"),
+        ("transformers.models.auto", "configuration_auto"),
     ],
 )
 def test_names_we_borrow_from_inside_transformers(module, name):

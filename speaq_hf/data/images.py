@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,8 @@ from datasets import Dataset
 from datasets import Image as ImageFeature
 from PIL import Image
 
-from ..image_reading import UnreadableImageError, is_of_the_system, to_rgb
+from ..image_reading import UnreadableImageError
+from ..image_reading import read_image as read_image_of_any_source
 
 
 def undecoded(dataset: Dataset) -> Dataset:
@@ -35,21 +35,9 @@ def read_image(row: Mapping[str, Any]) -> Image.Image:
     image = row["image"]
     if image is None:
         raise UnreadableImageError(f"image {row.get('image_id')} is missing in its row; leave the row out")
+    file = getattr(image, "filename", None) if isinstance(image, Image.Image) else image["path"]
+    name = f"image {row.get('image_id')} ({file or 'stored in the dataset'})"
     try:
-        if isinstance(image, Image.Image):
-            return to_rgb(image)
-        with Image.open(image["path"] if image["bytes"] is None else io.BytesIO(image["bytes"])) as opened:
-            return to_rgb(opened)
-    except MemoryError:
-        raise
-    # Pillow's decoders raise many kinds of errors on damaged files, also SyntaxError and struct.error.
-    except Exception as error:
-        file = getattr(image, "filename", None) if isinstance(image, Image.Image) else image["path"]
-        name = f"image {row.get('image_id')} ({file or 'stored in the dataset'})"
-        if is_of_the_system(error):
-            raise OSError(
-                error.errno, f"{error.strerror}: {name} cannot be read now; the file itself may be good"
-            ) from error
-        raise UnreadableImageError(
-            f"{name} cannot be read: {error}; replace the file, or leave the image out"
-        ) from error
+        return read_image_of_any_source(image, name)
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"{error}; replace the file, or leave the image out") from error

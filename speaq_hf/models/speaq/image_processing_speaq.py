@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_processing_backends import PilBackend
@@ -29,6 +28,7 @@ from transformers.image_utils import (
 from transformers.utils import is_torchvision_available
 
 from .annotation_speaq import prepare_labels
+from .image_pixels_speaq import to_eight_bits
 from .post_processing_speaq import check_names, post_process_scene_graph
 from .remote_code_speaq import add_entries, copy_processor_code, processor_entries
 from .scene_graph_speaq import SceneGraph
@@ -68,18 +68,10 @@ def get_resized_size(image_size: tuple[int, int], size: SizeDict) -> tuple[int, 
     return height, width
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turns a PIL image as its EXIF tag says, as transformers does with paths; the result has no such tag any more."""
-    return ImageOps.exif_transpose(image) if ExifTags.Base.Orientation in image.getexif() else image
-
-
 def _to_eight_bits(image: ImageInput) -> ImageInput:
     """Scales 16-bit images, which would otherwise be clipped to white, to 8 bits; makes arrays 3-D and writeable."""
     if is_pil_image(image):
-        image = _upright(image)
-        if not image.mode.startswith("I"):
-            return image
-        image = np.asarray(image).clip(0, 65535).astype(np.uint16)  # PIL stores 16-bit PNG as I;16 or as I
+        return to_eight_bits(image)
     if image.dtype == np.uint16 or image.dtype == torch.uint16:
         image = (np.asarray(image) / 257.0).round().astype(np.uint8)  # 65535 = 257 * 255
     if isinstance(image, np.ndarray):

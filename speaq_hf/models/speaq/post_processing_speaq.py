@@ -20,7 +20,8 @@ from .box_ops_speaq import box_iou
 from .scene_graph_speaq import SceneGraph
 
 
-_OUTPUT_NAMES = ("subject_logits", "object_logits", "predicate_logits", "subject_boxes", "object_boxes")
+# Of the model's outputs those that graphs are made of.
+OUTPUT_NAMES = ("subject_logits", "object_logits", "predicate_logits", "subject_boxes", "object_boxes")
 
 
 class RelationCandidates(NamedTuple):
@@ -80,7 +81,7 @@ def post_process_scene_graph(
         ValueError: An output is missing, misshapen or not finite, or an argument is out of range.
         TypeError: An argument is not of the type above.
     """
-    _check_options(top_k, nms_threshold, score_threshold)
+    check_options(top_k, nms_threshold, score_threshold)
     candidates = relation_candidates(outputs, predicates_per_query)
     sizes = _check_target_sizes(target_sizes, batch_size=len(candidates.boxes))
     names = {
@@ -115,7 +116,7 @@ def relation_candidates(outputs: Any, predicates_per_query: int = 1) -> Relation
     """
     subject, obj, predicate, subject_boxes, object_boxes = _check_outputs(outputs)
     num_predicates = predicate.shape[-1] - 1
-    _check_integer("predicates_per_query", predicates_per_query)
+    check_integer("predicates_per_query", predicates_per_query)
     if not 1 <= predicates_per_query <= num_predicates:
         raise ValueError(f"`predicates_per_query` must be in [1, {num_predicates}], got {predicates_per_query}.")
     subject_scores, subject_labels = subject[..., :-1].max(dim=-1)  # (B, R)
@@ -224,9 +225,15 @@ def _first_occurrences(rows: Tensor) -> Tensor:
     return first.scatter_reduce_(0, group, torch.arange(len(rows), device=rows.device), "amin").sort().values
 
 
-def _check_options(top_k: int | None, nms_threshold: float, score_threshold: float) -> None:
+def check_options(top_k: int | None, nms_threshold: float, score_threshold: float) -> None:
+    """Checks options of `post_process_scene_graph`, which describes them.
+
+    Raises:
+        ValueError: One is out of range.
+        TypeError: One is no number.
+    """
     if top_k is not None:
-        _check_integer("top_k", top_k)
+        check_integer("top_k", top_k)
         if top_k < 1:
             raise ValueError(f"`top_k` must be at least 1, or None to keep all relations, got {top_k}.")
     for name, value in (("nms_threshold", nms_threshold), ("score_threshold", score_threshold)):
@@ -238,7 +245,12 @@ def _check_options(top_k: int | None, nms_threshold: float, score_threshold: flo
         raise ValueError(f"`score_threshold` must be finite (0 keeps every relation), got {score_threshold}.")
 
 
-def _check_integer(argument: str, value: Any) -> None:
+def check_integer(argument: str, value: Any) -> None:
+    """Checks that an argument is an integer, of Python or numpy.
+
+    Raises:
+        TypeError: It is not.
+    """
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"`{argument}` must be an integer, got {value!r}.")
 
@@ -246,13 +258,13 @@ def _check_integer(argument: str, value: Any) -> None:
 def _output(outputs: Any, name: str) -> Tensor:
     value = outputs.get(name) if isinstance(outputs, Mapping) else getattr(outputs, name, None)
     if value is None:
-        raise ValueError(f"The model outputs have no `{name}`; post-processing needs {', '.join(_OUTPUT_NAMES)}.")
+        raise ValueError(f"The model outputs have no `{name}`; post-processing needs {', '.join(OUTPUT_NAMES)}.")
     return value
 
 
 def _check_outputs(outputs: Any) -> tuple[Tensor, ...]:
     """Probabilities of subjects, objects and predicates, subject boxes and object boxes, in float32."""
-    values = {name: _output(outputs, name).detach().float() for name in _OUTPUT_NAMES}
+    values = {name: _output(outputs, name).detach().float() for name in OUTPUT_NAMES}
     leading = values["subject_logits"].shape[:2]
     for name, value in values.items():
         if value.dim() != 3 or value.shape[:2] != leading or (name.endswith("boxes") and value.shape[2] != 4):
