@@ -111,13 +111,14 @@ def measure_backbone(model: nn.Module) -> BackboneGeometry:
     size = _PROBE_SIZE * windows
     try:
         features, parameters = _pass_shapes(model, size)
+        unused = _unused(features, parameters)
     except (RuntimeError, ValueError) as error:
         raise _unfit(model, f"it fails on an image of {size} x {size} pixels ({error})") from error
     if features.dim() != 4:
         raise _unfit(model, f"it returns {features.dim()} axes, not (batch, channels, height, width)")
     stride = (round(size / features.shape[2]), round(size / features.shape[3]))
     multiple = (1, 1) if _takes_one_pixel(model) else (stride[0] * windows, stride[1] * windows)
-    return BackboneGeometry(features.shape[1], stride, multiple, _unused(features, parameters))
+    return BackboneGeometry(features.shape[1], stride, multiple, unused)
 
 
 def _windows_per_side(model: nn.Module) -> int:
@@ -134,7 +135,7 @@ def _pass_shapes(model: nn.Module, size: int) -> tuple[Tensor, dict[str, Tensor]
     was_training = model.training
     model.eval()
     try:
-        with torch.device("meta"), torch.enable_grad():
+        with torch.device("meta"), torch.inference_mode(False), torch.enable_grad():
             images = (torch.empty(1, 3, size, size),)
             features = torch.func.functional_call(model, parameters | buffers, images).feature_maps[-1]
     finally:
@@ -152,7 +153,7 @@ def _takes_one_pixel(model: nn.Module) -> bool:
 
 
 def _unused(features: Tensor, parameters: dict[str, Tensor]) -> frozenset[str]:
-    gradients = torch.autograd.grad(features.sum(), list(parameters.values()), allow_unused=True)
+    gradients = torch.autograd.grad(features, list(parameters.values()), torch.empty_like(features), allow_unused=True)
     return frozenset(name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None)
 
 

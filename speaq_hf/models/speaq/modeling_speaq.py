@@ -532,6 +532,10 @@ class SpeaQModel(SpeaQPreTrainedModel):
         self.decoder = SpeaQDecoder(config)
         self.post_init()
 
+    def get_input_embeddings(self) -> nn.Module:
+        """The layer that makes the transformer's tokens; quantization and adapters ask for it."""
+        return self.input_projection
+
     @can_return_tuple
     def forward(self, pixel_values: Tensor, pixel_mask: Tensor | None = None, **kwargs: Any) -> SpeaQModelOutput:
         """Encode images and decode their relations.
@@ -692,7 +696,7 @@ class SpeaQForSceneGraphGeneration(SpeaQPreTrainedModel):
             TypeError: When `labels` hold something else than dicts, or floats where integers belong.
         """
         outputs = self.model(pixel_values, pixel_mask, **kwargs)
-        layers = self._predict_layers(outputs)
+        layers = self.predict_layers(outputs)
         loss, loss_dict = None, None
         if labels is not None:
             criterion = SpeaQCriterion.from_config(self.config)
@@ -711,8 +715,17 @@ class SpeaQForSceneGraphGeneration(SpeaQPreTrainedModel):
             encoder_attentions=outputs.encoder_attentions,
         )
 
-    def _predict_layers(self, outputs: SpeaQModelOutput) -> list[dict[str, Tensor]]:
-        """Apply the heads to every layer (only to the last one without auxiliary loss), earliest first."""
+    def predict_layers(self, outputs: SpeaQModelOutput) -> list[dict[str, Tensor]]:
+        """Apply the heads to every layer (only to the last one without auxiliary loss), earliest first.
+
+        A model with other heads overrides this; loss and post-processing follow.
+
+        Args:
+            outputs: Of the base model.
+
+        Returns:
+            For each layer the six predictions named in [`SpeaQSceneGraphOutput`], the last layer last.
+        """
         last = slice(None) if self.config.auxiliary_loss else slice(-1, None)
         repeat = self.config.relation_query_multiplier
         predictions = {}
