@@ -28,7 +28,7 @@ def read_reference(name: str) -> Any:
     return json.loads((REFERENCE / name).read_text())
 
 
-def tiny_config(**overrides: Any) -> SpeaQConfig:
+def tiny_config(config_class: type[SpeaQConfig] = SpeaQConfig, **overrides: Any) -> SpeaQConfig:
     """A network of some 100,000 parameters with six object classes and five predicates."""
     backbone = {
         "model_type": "resnet",
@@ -57,7 +57,7 @@ def tiny_config(**overrides: Any) -> SpeaQConfig:
         "id2predicate": dict(enumerate(["on", "near", "wearing", "riding", "behind"])),
         "group_predicate_counts": [50, 30, 10, 5, 5],
     }
-    return SpeaQConfig(**(fields | overrides))
+    return config_class(**(fields | overrides))
 
 
 def random_label(objects: int, relations: int, seed: int = 0, **extra: Any) -> dict[str, Any]:

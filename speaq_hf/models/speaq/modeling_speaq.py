@@ -8,15 +8,13 @@ R = m·N relation queries, C object classes, P predicates, D model width, L deco
 
 import math
 import os
-import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone, DetrForObjectDetection, PreTrainedConfig, PreTrainedModel
+from transformers import DetrForObjectDetection, PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.masking_utils import create_bidirectional_mask
@@ -27,6 +25,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
+from .backbone_speaq import SpeaQBackbone, supports_sdpa
 from .configuration_speaq import SpeaQConfig
 from .detr_weights_speaq import config_from_detr, convert_detr_weights, load_detr, load_detr_weights
 from .label_resizing_speaq import LabelResizingMixin
@@ -138,154 +137,6 @@ class SpeaQSceneGraphOutput(ModelOutput):
     encoder_last_hidden_state: Tensor | None = None
     encoder_hidden_states: tuple[Tensor, ...] | None = None
     encoder_attentions: tuple[Tensor, ...] | None = None
-
-
-class SpeaQFrozenBatchNorm2d(nn.Module):
-    """Batch norm with fixed statistics and affine parameters, all of them buffers.
-
-    It computes in float32 or better and returns the dtype of its input: bfloat16 statistics would lose most of their
-    digits.
-    """
-
-    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
-        super().__init__()
-        self.eps = eps
-        self.register_buffer("weight", torch.ones(num_features))
-        self.register_buffer("bias", torch.zeros(num_features))
-        self.register_buffer("running_mean", torch.zeros(num_features))
-        self.register_buffer("running_var", torch.ones(num_features))
-
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        """Normalise `(B, channels, h, w)`."""
-        weight, bias, mean, variance = map(
-            at_least_float32, (self.weight, self.bias, self.running_mean, self.running_var)
-        )
-        scale = weight * (variance + self.eps).rsqrt()
-        shift = bias - mean * scale
-        normalised = at_least_float32(hidden_states) * scale[:, None, None] + shift[:, None, None]
-        return normalised.to(hidden_states.dtype)
-
-
-def freeze_batch_norms(module: nn.Module) -> None:
-    """Replace every `BatchNorm2d` inside `module` by a [`SpeaQFrozenBatchNorm2d`] with the same values."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            frozen = SpeaQFrozenBatchNorm2d(child.num_features, child.eps)
-            frozen.load_state_dict(child.state_dict(), strict=False)  # all but `num_batches_tracked`
-            setattr(module, name, frozen)
-        else:
-            freeze_batch_norms(child)
-
-
-# How the backbones of transformers and timm name what belongs to a stage: stages.0. and layers.0. count from 0,
-# layer1. and hidden_states_norms.stage1. from 1.
-_STAGE_FROM_0 = re.compile(r"^(?:\w+\.)*?(?:stages|layers|layer|blocks)[._](\d+)\.")
-_STAGE_FROM_1 = re.compile(r"^(?:\w+\.)*?(?:stage|layer)(\d+)\.")
-_OUTPUT_NORM = re.compile(r"^(?:_backbone\.)?(?:layernorm|norm)\.")
-
-
-def backbone_stage(parameter_name: str) -> int:
-    """Stage a backbone parameter belongs to: 0 for the stem, i + 1 for the i-th entry of its stages (or layers).
-
-    The norm after the last stage belongs to no stage that could be frozen: it gets a number above all.
-    """
-    if match := _STAGE_FROM_0.match(parameter_name):
-        return int(match.group(1)) + 1
-    if match := _STAGE_FROM_1.match(parameter_name):
-        return int(match.group(1))
-    return sys.maxsize if _OUTPUT_NORM.match(parameter_name) else 0
-
-
-def feature_stride(image_size: int, map_size: int, patch_size: int | None = None) -> int | None:
-    """Stride of a feature map along one axis, from sizes alone.
-
-    A convolutional backbone has a power of two and rounds up, a vision transformer its patch size and rounds down.
-    Between `image_size / map_size` and the next possible stride lies exactly one power of two unless the map has a
-    single cell, where every stride gives the same mask.
-
-    Args:
-        image_size: Padded image size in pixels.
-        map_size: Size of the feature map in cells.
-        patch_size: Patch size in the backbone's configuration, if it has one.
-
-    Returns:
-        The stride in pixels, or `None` when neither rule explains the sizes.
-    """
-    if patch_size is not None and map_size in (image_size // patch_size, -(-image_size // patch_size)):
-        return patch_size
-    stride = 1
-    while -(-image_size // stride) > map_size:
-        stride *= 2
-    return stride if -(-image_size // stride) == map_size else None
-
-
-def _valid_cells(valid_pixels: Tensor, image_size: int, map_size: int, patch_size: int | None) -> Tensor:
-    stride = feature_stride(image_size, map_size, patch_size)
-    if stride is None:
-        cells = (valid_pixels * map_size + image_size - 1) // image_size
-    else:
-        cells = (valid_pixels + stride - 1) // stride
-    return torch.arange(map_size, device=valid_pixels.device) < cells[:, None]
-
-
-def downsample_pixel_mask(pixel_mask: Tensor, map_size: tuple[int, int], patch_size: int | None = None) -> Tensor:
-    """Mark the cells of a feature map that see the image: indices below ceil(size / stride).
-
-    Nearest-neighbour scaling of the mask, which is common, differs from this by up to one row or column.
-
-    Args:
-        pixel_mask: `(B, H, W)`, non-zero on the image, which fills the top left of the canvas.
-        map_size: Height and width of the feature map in cells.
-        patch_size: Patch size of the backbone, if it has one.
-
-    Returns:
-        `(B, h, w)` bool.
-    """
-    pixel_mask = pixel_mask.bool()
-    rows = _valid_cells(pixel_mask.any(dim=2).sum(dim=1), pixel_mask.shape[1], map_size[0], patch_size)
-    columns = _valid_cells(pixel_mask.any(dim=1).sum(dim=1), pixel_mask.shape[2], map_size[1], patch_size)
-    return rows[:, :, None] & columns[:, None, :]
-
-
-class SpeaQBackbone(nn.Module):
-    """Any `AutoBackbone`; gives its last feature map and which of its cells see the image."""
-
-    def __init__(self, config: SpeaQConfig) -> None:
-        super().__init__()
-        self.model = AutoBackbone.from_config(_without_unsupported_attention(config.backbone_config))
-        self.num_channels = self.model.channels[-1]
-        patch_size = getattr(config.backbone_config, "patch_size", None)
-        self.patch_size = patch_size if isinstance(patch_size, int) else None
-        if config.freeze_batch_norm:
-            with torch.no_grad():
-                freeze_batch_norms(self.model)
-        self.num_frozen_stages = config.freeze_backbone_stages
-        self.freeze_stages()
-
-    def freeze_stages(self) -> None:
-        """Exclude the first stages from training."""
-        for name, parameter in self.model.named_parameters():
-            if backbone_stage(name) < self.num_frozen_stages:
-                parameter.requires_grad_(False)
-
-    def forward(self, pixel_values: Tensor, pixel_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Map `(B, 3, H, W)` to features `(B, channels, h, w)` and their mask `(B, h, w)`, `None` without padding."""
-        features = self.model(pixel_values).feature_maps[-1]
-        if pixel_mask is None:
-            return features, None
-        return features, downsample_pixel_mask(pixel_mask, features.shape[-2:], self.patch_size)
-
-
-def _without_unsupported_attention(backbone_config: PreTrainedConfig) -> PreTrainedConfig:
-    # An attention implementation asked for the whole model also reaches the backbone, and convolutional backbones,
-    # which have no attention at all, refuse to be built with it.
-    if backbone_config._attn_implementation == "sdpa" and not _supports_sdpa(backbone_config):
-        backbone_config._attn_implementation = None
-    return backbone_config
-
-
-def _supports_sdpa(backbone_config: PreTrainedConfig) -> bool:
-    return AutoBackbone._model_mapping[type(backbone_config)]._supports_sdpa
 
 
 def sine_position_embedding(mask: Tensor, dim: int, dtype: torch.dtype, temperature: float = 10000.0) -> Tensor:
@@ -519,7 +370,7 @@ class SpeaQPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def set_attn_implementation(self, attn_implementation: str | dict[str, Any], *args: Any, **kwargs: Any) -> None:
         """Switch between attention implementations; a backbone without attention stays as it is."""
-        if attn_implementation == "sdpa" and not _supports_sdpa(self.config.backbone_config):
+        if attn_implementation == "sdpa" and not supports_sdpa(self.config.backbone_config):
             attn_implementation = {"": "sdpa", "backbone_config": "eager"}
         super().set_attn_implementation(attn_implementation, *args, **kwargs)
 
@@ -674,13 +525,17 @@ class SpeaQModel(SpeaQPreTrainedModel):
     def __init__(self, config: SpeaQConfig) -> None:
         super().__init__(config)
         self.backbone = SpeaQBackbone(config)
-        self.input_projection = nn.Conv2d(self.backbone.num_channels, config.d_model, kernel_size=1)
+        self.input_projection = nn.Conv2d(self.backbone.geometry.channels, config.d_model, kernel_size=1)
         self.encoder = SpeaQEncoder(config)
         self.subject_queries = nn.Embedding(config.num_object_queries, config.d_model)
         self.object_queries = nn.Embedding(config.num_object_queries, config.d_model)
         self.relation_queries = nn.Embedding(config.num_relation_queries, config.d_model)
         self.decoder = SpeaQDecoder(config)
         self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The layer that makes the transformer's tokens; quantization and adapters ask for it."""
+        return self.input_projection
 
     @can_return_tuple
     def forward(self, pixel_values: Tensor, pixel_mask: Tensor | None = None, **kwargs: Any) -> SpeaQModelOutput:
@@ -846,7 +701,7 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
             TypeError: When `labels` hold something else than dicts, or floats where integers belong.
         """
         outputs = self.model(pixel_values, pixel_mask, **kwargs)
-        layers = self._predict_layers(outputs)
+        layers = self.predict_layers(outputs)
         loss, loss_dict = None, None
         if labels is not None:
             criterion = SpeaQCriterion.from_config(self.config)
@@ -865,8 +720,17 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
             encoder_attentions=outputs.encoder_attentions,
         )
 
-    def _predict_layers(self, outputs: SpeaQModelOutput) -> list[dict[str, Tensor]]:
-        """Apply the heads to every layer (only to the last one without auxiliary loss), earliest first."""
+    def predict_layers(self, outputs: SpeaQModelOutput) -> list[dict[str, Tensor]]:
+        """Apply the heads to every layer (only to the last one without auxiliary loss), earliest first.
+
+        A model with other heads overrides this; loss and post-processing follow.
+
+        Args:
+            outputs: Of the base model.
+
+        Returns:
+            For each layer the six predictions named in [`SpeaQSceneGraphOutput`], the last layer last.
+        """
         last = slice(None) if self.config.auxiliary_loss else slice(-1, None)
         repeat = self.config.relation_query_multiplier
         predictions = {}
