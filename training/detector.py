@@ -27,7 +27,7 @@ from transformers.models.detr.modeling_detr import DetrObjectDetectionOutput, re
 
 from speaq_hf import SpeaQConfig
 from speaq_hf.models.speaq.detr_weights_speaq import SHARED_FIELDS
-from speaq_hf.models.speaq.modeling_speaq import backbone_stage
+from speaq_hf.models.speaq.backbone_speaq import backbone_stage
 
 from .arguments import DetectorArguments
 from .detection_loss import DetectionCriterion
