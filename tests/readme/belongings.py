@@ -1,0 +1,74 @@
+"""What a reader of the README has before the first command: photos, a video, data sets, published weights, a detector on the Hub."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+from ..helpers import REFERENCE
+from .blocks import Block
+
+
+_EXAMPLES = Path("speaq_hf/assets/examples")
+
+
+def provide(clone: Path, blocks: list[Block]) -> None:
+    """Puts into a clone what the README's commands are given.
+
+    Args:
+        clone: Folder of the clone.
+        blocks: Of the README, for the lines of its `metadata.jsonl`.
+    """
+    provide_photos(clone)
+    provide_video(clone)
+    provide_own_images(clone, next(block for block in blocks if '"file_name"' in block.code))
+    draw = ["speaq", "generate-data", "data/visual_genome", "--domain", "real", "-n", "60", "--image-size", "64"]
+    subprocess.run(draw, cwd=clone, check=True, capture_output=True)
+    predict = ["speaq", "predict", "--data", "data/visual_genome", "--split", "test", "--threshold", "0.1"]
+    subprocess.run([*predict, "--output", "b.jsonl"], cwd=clone, check=True, capture_output=True)
+    provide_published_weights(clone)
+
+
+def provide_photos(clone: Path) -> None:
+    """A photo, a folder of some with a file that is none, and PNGs elsewhere."""
+    from PIL import Image
+
+    shutil.copy(clone / _EXAMPLES / "car.jpg", clone / "photo.jpg")
+    shutil.copytree(clone / _EXAMPLES, clone / "photos", ignore=shutil.ignore_patterns("*.md"))
+    (clone / "photos" / "text.jpg").write_text("no image")
+    (clone / "more" / "trip").mkdir(parents=True)
+    Image.open(clone / "photo.jpg").save(clone / "more" / "trip" / "car.png")
+
+
+def provide_video(clone: Path) -> None:
+    """A second of the example pictures."""
+    import av
+    from PIL import Image
+
+    with av.open(str(clone / "clip.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=8)
+        stream.width = stream.height = 128
+        for file in sorted((clone / _EXAMPLES).glob("*.jpg")):
+            picture = Image.open(file).convert("RGB").resize((128, 128))
+            container.mux(stream.encode(av.VideoFrame.from_image(picture)))
+        container.mux(stream.encode())
+
+
+def provide_own_images(clone: Path, metadata: Block) -> None:
+    """The two images that the README annotates."""
+    from PIL import Image
+
+    folder = clone / "data" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "metadata.jsonl").write_text(metadata.code)
+    for line in metadata.code.splitlines():
+        Image.new("RGB", (120, 90), "white").save(folder / json.loads(line)["file_name"])
+
+
+def provide_published_weights(clone: Path) -> None:
+    """A checkpoint of the original program and its configuration."""
+    shutil.copy(REFERENCE / "checkpoint_speaq.pth", clone / "model_best.pth")
+    import yaml
+
+    settings = json.loads((REFERENCE / "config_speaq.json").read_text())
+    (clone / "speaq.yaml").write_text(yaml.safe_dump(settings))
