@@ -157,7 +157,7 @@ class TestRefusals:
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "Git LFS pointer.*git lfs pull"),
             (b"\n<!DOCTYPE html><html>", "web page"),
             (b'{"model": {}}', "JSON"),
-            (gzip.compress(b"hello"), "gunzip"),
+            (gzip.compress(b"hello", mtime=0), "gunzip"),
             (b"PK\x03\x04 and then nothing", "x.pth is not a readable PyTorch checkpoint"),
             (b"\x80\x02hello", "x.pth is not a readable PyTorch checkpoint"),
             (CHECKPOINT.read_bytes()[:5000], "x.pth is not a readable PyTorch checkpoint"),
