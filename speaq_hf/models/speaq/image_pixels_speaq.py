@@ -33,6 +33,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises:
         ValueError: It has no pixels, or numbers in no known range, see `array_to_image`.
     """
+    if min(image.size) < 1:
+        raise ValueError(f"it has no pixels, its width and height are {image.size}")
     upright = to_eight_bits(image)
     if "transparency" in upright.info or upright.mode == "La":
         upright = _without_transparency(upright)
@@ -48,11 +50,9 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
         image: Any image of Pillow; it is not changed.
 
     Raises:
-        ValueError: It has no pixels, or numbers in no known range, see `array_to_image`.
+        ValueError: Its numbers are in no known range, see `array_to_image`.
     """
     image.load()  # which turns a TIFF
-    if min(image.size) < 1:
-        raise ValueError(f"it has no pixels, its width and height are {image.size}")
     turn = _TURNS.get(_orientation(image))
     if image.mode.startswith(("I", "F")):
         image = array_to_image(np.asarray(image))
