@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, BaseImageProcessor, BatchFeature, PreTrainedModel
+from torch import Tensor
+from transformers import AutoImageProcessor, BaseImageProcessor, PreTrainedModel
 
 from .image_reading import ImageSource, read_image
 from .models.auto import AutoModelForSceneGraphGeneration
+from .models.speaq.size_groups_speaq import predict_size_by_size
 from .packaged_models import packaged_model
 from .scene_graph import SceneGraph
 
@@ -40,11 +42,11 @@ class PreparedImages:
     """A batch ready for the model.
 
     Args:
-        inputs: Pixel values and mask.
+        inputs: Pixel values and mask of each, without padding.
         sizes: (height, width) of the B images in pixels.
     """
 
-    inputs: BatchFeature
+    inputs: list[dict[str, Tensor]]
     sizes: list[tuple[int, int]]
 
 
@@ -106,16 +108,17 @@ class SceneGraphPredictor:
         Returns:
             The batch, on the CPU.
         """
-        inputs = self.processor(list(images), return_tensors="pt")
+        batches = [self.processor(image, return_tensors="pt") for image in images]
+        inputs = [{name: values[0] for name, values in batch.items()} for batch in batches]
         return PreparedImages(inputs, [(image.height, image.width) for image in images])
 
     @torch.inference_mode()
     def predict_prepared(self, prepared: PreparedImages, options: GraphOptions | None = None) -> list[SceneGraph]:
-        """Predicts the graphs of a batch from `prepare`."""
+        """Predicts the graphs of a batch from `prepare`. A graph does not depend on the other images of its batch."""
         options = options or GraphOptions()
-        inputs = prepared.inputs.to(self.model.device, self.model.dtype)
+        inputs = [{name: value.to(self.model.device) for name, value in image.items()} for image in prepared.inputs]
         return self.processor.post_process_scene_graph(
-            self.model(**inputs),
+            predict_size_by_size(self.model, inputs),
             target_sizes=prepared.sizes,
             top_k=options.top_k,
             predicates_per_query=options.predicates_per_query,

@@ -76,7 +76,7 @@ def test_bad_files_are_named_with_their_reasons(whole, photos, options, predicto
     summary = PredictionRun(find_sources([photos]), options)(predictor)
     assert summary.is_complete and summary.num_predicted == 10
     assert list(summary.skipped) == [str(photos / "004b.jpg"), str(photos / "005b.png")]
-    assert all(reason.startswith("cannot be read as an image") for reason in summary.skipped.values())
+    assert all(reason.startswith("cannot be read: ") for reason in summary.skipped.values())
     listed = entries(options.skipped_file)
     assert {entry["source"]: entry["reason"] for entry in listed} == summary.skipped
 

@@ -50,7 +50,7 @@ serve_app() {
     for _ in $(seq 120); do
         sleep 1
         if python -c "import urllib.request as u; u.urlopen('http://127.0.0.1:7871').read()" 2>/dev/null; then
-            kill -INT $app
+            kill $app
             wait $app || true
             return 0
         fi
