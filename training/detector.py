@@ -26,8 +26,8 @@ from transformers import (
 from transformers.models.detr.modeling_detr import DetrObjectDetectionOutput, replace_batch_norm
 
 from speaq_hf import SpeaQConfig
-from speaq_hf.models.speaq.detr_weights_speaq import SHARED_FIELDS
 from speaq_hf.models.speaq.backbone_speaq import backbone_stage
+from speaq_hf.models.speaq.detr_weights_speaq import SHARED_FIELDS
 
 from .arguments import DetectorArguments
 from .detection_loss import DetectionCriterion
