@@ -1,4 +1,4 @@
-"""A model of a user, as the README shows it: SpeaQ whose predicates also depend on the pair of classes."""
+"""A model of a user, as the README shows it: SpeaQ whose predicates also see subject and object."""
 
 import functools
 
@@ -19,47 +19,46 @@ from speaq_hf.testing import (
 from tests.models.registry import small_config
 
 
-class PairBiasConfig(SpeaQConfig):
-    model_type = "pair_bias"
+class PairConfig(SpeaQConfig):
+    model_type = "pair"
     pair_dim: int = 8
 
 
-class PairBiasModel(SpeaQModel):
-    config: PairBiasConfig
+class PairModel(SpeaQModel):
+    config: PairConfig
 
 
-class PairBiasForSceneGraphGeneration(SpeaQForSceneGraphGeneration):
-    config: PairBiasConfig
+class PairForSceneGraphGeneration(SpeaQForSceneGraphGeneration):
+    config: PairConfig
 
-    def __init__(self, config: PairBiasConfig) -> None:
+    def __init__(self, config: PairConfig) -> None:
         super().__init__(config)
-        self.pair = nn.Linear(2 * (config.num_labels + 1), config.pair_dim)
-        self.pair_bias = nn.Linear(config.pair_dim, config.num_predicates + 1)
+        self.pair = nn.Linear(2 * config.d_model, config.pair_dim)
+        self.pair_output = nn.Linear(config.pair_dim, config.d_model)
         self.post_init()
 
     def predict_layers(self, outputs) -> list[dict[str, Tensor]]:
         layers = super().predict_layers(outputs)
-        for layer in layers:
-            classes = [layer[f"{role}_logits"].softmax(dim=-1) for role in ("subject", "object")]
-            pairs = self.pair(torch.cat(classes, dim=-1)).relu()
-            layer["predicate_logits"] = layer["predicate_logits"] + self.pair_bias(pairs)
+        pairs = torch.cat((outputs.subject_states, outputs.object_states), dim=-1)[-len(layers) :]
+        pairs = self.pair_output(self.pair(pairs).relu())
+        pairs = pairs.repeat_interleave(self.config.relation_query_multiplier, dim=2)
+        for layer, states in zip(layers, pairs, strict=True):
+            layer["predicate_logits"] = layer["predicate_logits"] + self.predicate_head(states)
         return layers
 
 
-AutoConfig.register("pair_bias", PairBiasConfig)
-AutoModel.register(PairBiasConfig, PairBiasModel)
-AutoModelForSceneGraphGeneration.register(PairBiasConfig, PairBiasForSceneGraphGeneration)
+AutoConfig.register("pair", PairConfig)
+AutoModel.register(PairConfig, PairModel)
+AutoModelForSceneGraphGeneration.register(PairConfig, PairForSceneGraphGeneration)
 
 
-CASE = ModelCase(
-    functools.partial(small_config, config_class=PairBiasConfig), PairBiasModel, PairBiasForSceneGraphGeneration
-)
+CASE = ModelCase(functools.partial(small_config, config_class=PairConfig), PairModel, PairForSceneGraphGeneration)
 
 
-class TestPairBias(LoadingTests, PredictionTests, TrainingTests):
+class TestPairModel(LoadingTests, PredictionTests, TrainingTests):
     case = CASE
 
 
 @pytest.mark.slow
-class TestPairBiasCompiled(CompilationTests, QuantizationTests):
+class TestPairModelCompiled(CompilationTests, QuantizationTests):
     case = CASE
