@@ -38,7 +38,7 @@ speaq() {
     app*) serve_app "$@" ;;
     generate-data*) command speaq "$@" --num-images 40 ;;
     bench*) command speaq "$@" --repeats 2 ;;
-    *"more/"*) command speaq "$@" || [ $? -eq 1 ] ;; # one of the photos is no image, and said to be
+    predict*photos*) command speaq "$@" || [ $? -eq 1 ] ;; # one of the photos is no image, and said to be
     *) command speaq "$@" ;;
     esac
 }
