@@ -6,22 +6,22 @@ import subprocess
 from pathlib import Path
 
 from ..helpers import REFERENCE
-from .blocks import Block
+from .blocks import Block, read_blocks
 
 
 _EXAMPLES = Path("speaq_hf/assets/examples")
 
 
-def provide(clone: Path, blocks: list[Block]) -> None:
+def provide(clone: Path) -> None:
     """Puts into a clone what the README's commands are given.
 
     Args:
         clone: Folder of the clone.
-        blocks: Of the README, for the lines of its `metadata.jsonl`.
     """
     provide_photos(clone)
     provide_video(clone)
-    provide_own_images(clone, next(block for block in blocks if '"file_name"' in block.code))
+    metadata = next(block for block in read_blocks(clone / "README.md") if '"file_name"' in block.code)
+    provide_own_images(clone, metadata)
     draw = ["speaq", "generate-data", "data/visual_genome", "--domain", "real", "-n", "60", "--image-size", "64"]
     subprocess.run(draw, cwd=clone, check=True, capture_output=True)
     predict = ["speaq", "predict", "--data", "data/visual_genome", "--split", "test", "--threshold", "0.1"]

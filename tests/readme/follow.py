@@ -29,36 +29,47 @@ logger = logging.getLogger(__name__)
 PRELUDE = Path(__file__).parent / "shortened.sh"
 
 
-def follow(clone: Path, home: Path) -> list[Block]:
-    """Runs every block of a clone's README that is Python or shell, in order.
+def follow(clone: Path, home: Path) -> tuple[int, list[str]]:
+    """Runs every block of a clone's README that is Python or shell, in order, also after one has failed.
 
     Args:
         clone: Folder of the clone.
         home: Folder for Hugging Face's caches.
 
     Returns:
-        The blocks that ran.
-
-    Raises:
-        RuntimeError: A block failed; the message names its line and holds what it printed.
+        How many blocks ran, and what those that failed printed.
     """
-    blocks = read_blocks(clone / "README.md")
+    blocks = [block for block in read_blocks(clone / "README.md") if block.language in ("bash", "python")]
+    failures = []
     with (
         serve() as hub,
         mock.patch.dict(os.environ, reader_environment(clone, home, hub.endpoint, hub.token), clear=True),
     ):
-        provide(clone, blocks)
+        provide(clone)
         with Interpreter(clone) as python:
             for block in blocks:
-                if block.file:
-                    (clone / block.file).write_text(block.code)
-                if block.file and block.file.startswith("test_"):
-                    run_shell(replace(block, code=f"python -m pytest {block.file}"), clone)
-                elif block.language == "python":
-                    python.run(block)
-                elif block.language == "bash":
-                    run_shell(block, clone)
-    return [block for block in blocks if block.language in ("python", "bash")]
+                try:
+                    run_block(block, clone, python)
+                except RuntimeError as error:
+                    failures.append(str(error))
+    return len(blocks), failures
+
+
+def run_block(block: Block, clone: Path, python: Interpreter) -> None:
+    """Writes a block to the file it belongs to, if any, and runs it.
+
+    Raises:
+        RuntimeError: It failed; the message names its line and holds what it printed.
+    """
+    logger.info("README.md:%d", block.line)
+    if block.file:
+        (clone / block.file).write_text(block.code)
+    if block.file and block.file.startswith("test_"):
+        run_shell(replace(block, code=f"python -m pytest {block.file}"), clone)
+    elif block.language == "python":
+        python.run(block)
+    else:
+        run_shell(block, clone)
 
 
 def reader_environment(clone: Path, home: Path, endpoint: str, token: str) -> dict[str, str]:
@@ -76,7 +87,6 @@ def reader_environment(clone: Path, home: Path, endpoint: str, token: str) -> di
 def run_shell(block: Block, clone: Path) -> None:
     """Runs a block of shell in the clone."""
     script = f"source {PRELUDE}\n{block.code}"
-    logger.info("README.md:%d", block.line)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=clone,
@@ -97,8 +107,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "speaq_hf"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-        ran = follow(clone, Path(folder) / "home")
-    print(f"{len(ran)} blocks of the README ran")
+        num_blocks, failures = follow(clone, Path(folder) / "home")
+    if failures:
+        raise SystemExit("\n".join(failures) + f"\n{len(failures)} of {num_blocks} blocks failed")
+    print(f"{num_blocks} blocks of the README ran")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Runs the README's blocks of Python one after the other in one process, as in a notebook."""
 
 import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,6 @@ from types import TracebackType
 from .blocks import Block
 
 
-logger = logging.getLogger(__name__)
 _DONE = "\x00done "
 # Reads one JSON line per block and answers with the mark; what the blocks print comes before it.
 _LOOP = f"""
@@ -54,7 +52,6 @@ class Interpreter:
         Raises:
             RuntimeError: It raised an exception; the message has the line in the README.
         """
-        logger.info("README.md:%d", block.line)
         self._process.stdin.write(json.dumps([block.code, block.line]) + "\n")
         self._process.stdin.flush()
         printed = []

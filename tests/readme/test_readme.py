@@ -1,0 +1,51 @@
+"""The README's code is code, and does what it says."""
+
+import ast
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from speaq_hf.cli import app
+
+from .blocks import read_blocks
+from .follow import ROOT, follow
+
+
+BLOCKS = read_blocks()
+
+
+def commands(program):
+    """Word lists of the README's commands of a program."""
+    lines = "\n".join(block.code for block in BLOCKS if block.language == "bash").replace("\\\n", " ").splitlines()
+    words = (shlex.split(line, comments=True) for line in lines)
+    return [line for line in words if line and line[0] == program]
+
+
+@pytest.mark.parametrize(
+    "block", [b for b in BLOCKS if b.language == "python"], ids=lambda block: f"line {block.line}"
+)
+def test_python_is_python(block):
+    ast.parse(block.code)
+
+
+@pytest.mark.parametrize("words", commands("speaq"), ids=" ".join)
+def test_commands_have_the_options_they_are_shown_with(words):
+    command = get_command(app).commands[words[1]]
+    known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    assert not [word for word in words[2:] if word.startswith("-") and word not in known]
+
+
+def test_programs_exist():
+    named = [word for line in commands("accelerate") for word in line if word.endswith((".py", ".yaml"))]
+    assert named and all((ROOT / word).is_file() for word in named)
+
+
+@pytest.mark.slow
+def test_everything_runs_in_a_fresh_clone(tmp_path):
+    clone = Path(tmp_path) / "speaq_hf"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    _, failures = follow(clone, tmp_path / "home")
+    assert not failures, "\n".join(failures)
