@@ -89,7 +89,7 @@ class CheckpointFiles:
     def card(self) -> str | None:
         """The text of `README.md`, None if there is none."""
         path = self.find(_CARD)
-        return None if path is None else path.read_text(encoding="utf-8")
+        return None if path is None else path.read_text(encoding="utf-8", errors="replace")
 
     @cached_property
     def weights(self) -> Weights | None:
@@ -120,7 +120,7 @@ class CheckpointFiles:
             return None
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is not a JSON file: {error}") from error
         if not isinstance(content, dict):
             raise ValueError(f"{path} must hold an object, got {type(content).__name__}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import yaml
 from huggingface_hub import ModelCard
 
 from .checkpoint_files import CheckpointFiles
@@ -81,7 +82,12 @@ def _metrics(files: CheckpointFiles) -> list[dict[str, Any]]:
     """The numbers in the metadata of the card; those of a paper name it as their source."""
     if files.card is None:
         return []
-    data = ModelCard(files.card, ignore_metadata_errors=True).data
+    try:
+        data = ModelCard(files.card, ignore_metadata_errors=True).data
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(
+            f"{files.name}/README.md: its metadata is not YAML: {' '.join(str(error).split())}"
+        ) from error
     return [
         {
             "name": result.metric_name or result.metric_type,

@@ -11,6 +11,7 @@ import torch
 from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 
 from .checkpoint_files import CheckpointFiles
+from .loading_errors import damage_named
 from .models.auto import AutoModelForSceneGraphGeneration
 from .models.speaq.configuration_speaq import SpeaQConfig
 
@@ -51,7 +52,8 @@ class ModelFacts:
         if config_class not in AutoModelForSceneGraphGeneration._model_mapping:
             kind = files.config.get("model_type")
             raise ValueError(f"{files.name} is no scene graph model: its model_type is {kind!r}, expected 'speaq'")
-        return cls(config_class.from_dict(files.config), files.processor)
+        with damage_named(files.name):
+            return cls(config_class.from_dict(files.config), files.processor)
 
     @property
     def variant(self) -> str | None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import AutoImageProcessor, BaseImageProcessor, PreTrainedModel
 
 from .image_reading import ImageSource, read_image
+from .loading_errors import damage_named
 from .models.auto import AutoModelForSceneGraphGeneration
 from .models.speaq.size_groups_speaq import predict_size_by_size
 from .packaged_models import packaged_model
@@ -78,11 +79,14 @@ class SceneGraphPredictor:
 
         Raises:
             OSError: There is no such model.
+            ValueError: Its weights or its configuration are damaged.
         """
         source = packaged_model() if model is None else model
-        loaded = AutoModelForSceneGraphGeneration.from_pretrained(source, **kwargs)
-        kwargs.pop("dtype", None)
-        return cls(loaded.to(device or preferred_device()), AutoImageProcessor.from_pretrained(source, **kwargs))
+        with damage_named(source):
+            loaded = AutoModelForSceneGraphGeneration.from_pretrained(source, **kwargs)
+            kwargs.pop("dtype", None)
+            processor = AutoImageProcessor.from_pretrained(source, **kwargs)
+        return cls(loaded.to(device or preferred_device()), processor)
 
     def __call__(self, images: Sequence[ImageSource], options: GraphOptions | None = None) -> list[SceneGraph]:
         """Predicts the graphs of a batch of images, of whatever sizes.
@@ -124,6 +128,9 @@ class SceneGraphPredictor:
             predicates_per_query=options.predicates_per_query,
             nms_threshold=options.nms_threshold,
             score_threshold=options.threshold,
+            # The model's: those of the processor may be of the vocabulary before `resize_labels`.
+            id2label=self.model.config.id2label,
+            id2predicate=self.model.config.id2predicate,
         )
 
 

@@ -164,3 +164,34 @@ def test_train_runs_the_program_and_passes_its_exit_code_on(monkeypatch):
 @pytest.mark.parametrize("command", ["card", "info", "train", "convert", "bench"])
 def test_help_shows_an_example(command):
     assert f"speaq {command}" in " ".join(run(command, "--help").output.split())
+
+
+def _changed_config(folder, **fields):
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"12345678901"), "weights cannot be read"),
+        (lambda folder: _changed_config(folder, d_model="x"), "configuration is wrong"),
+        (lambda folder: _changed_config(folder, backbone_config={"model_type": "nosuch"}), "unknown 'nosuch'"),
+        (lambda folder: _changed_config(folder, num_relation_queries=3), "configuration is wrong"),
+        (lambda folder: _changed_config(folder, encoder_ffn_dim=12), "weights do not fit"),
+    ],
+)
+def test_damaged_models_are_named_in_a_sentence(saved, damage, words):
+    damage(saved)
+    photo = saved / "photo.jpg"
+    Image.new("RGB", (80, 60)).save(photo)
+    commands = [("predict", photo, "--model", saved), ("bench", saved, photo)]
+    commands += [("info", saved), ("card", saved)] if "fit" not in words else []
+    for command in commands:
+        output = " ".join(refused(*command).split())
+        assert words in output and "mine" in output, output
+
+
+def test_a_card_with_broken_metadata_is_named(saved):
+    (saved / "README.md").write_text("---\n: : [\n---\n")
+    assert "README.md" in refused("info", saved)
