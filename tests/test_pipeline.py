@@ -17,7 +17,7 @@ from speaq_hf.image_reading import UnreadableImageError, read_image
 from speaq_hf.models.speaq.pipeline_speaq import TASK
 from speaq_hf.models.speaq.size_groups_speaq import predict_size_by_size
 from speaq_hf.packaged_models import packaged_model
-from speaq_hf.predictor import SceneGraphPredictor
+from speaq_hf.predictor import GraphOptions, SceneGraphPredictor
 from tests.odd_images import encode, odd_addresses, odd_files, odd_objects, serve_odd_answers
 
 
@@ -296,3 +296,20 @@ def test_one_bad_image_of_several_is_named(runner, tmp_path):
         assert len([next(results) for _ in range(3)]) == 3
         with pytest.raises(UnreadableImageError, match="bad.jpg cannot be read"):
             next(results)
+
+
+def test_names_are_those_of_the_model_whatever_the_processor_was_made_for(runner):
+    names = list(runner.model.config.id2label.values())
+    turned = AutoModelForSceneGraphGeneration.from_pretrained(
+        packaged_model(), id2label=dict(enumerate(reversed(names))), ignore_mismatched_sizes=True
+    )
+    old = AutoImageProcessor.from_pretrained(packaged_model())
+    other = pipeline(TASK, model=turned, image_processor=old, device="cpu")
+    [expected], [found] = (run(images()[0], top_k=1) for run in (runner, other))
+    assert [found[end]["label"] for end in ("subject", "object")] == [
+        expected[end]["label"] for end in ("subject", "object")
+    ]
+    graph = SceneGraphPredictor(turned, old)(images()[:1], GraphOptions(top_k=1))[0]
+    assert [graph.triplets()[0].subject, graph.triplets()[0].object] == [
+        expected[end]["label"] for end in ("subject", "object")
+    ]

@@ -123,8 +123,9 @@ class SpeaQSceneGraphPipeline(Pipeline):
             predicates_per_query=predicates_per_query,
             nms_threshold=nms_threshold,
             score_threshold=threshold,
-            id2label=processor.id2label or config.id2label,
-            id2predicate=processor.id2predicate or config.id2predicate,
+            # The model's: those of the processor may be of the vocabulary before `resize_labels`.
+            id2label=config.id2label,
+            id2predicate=config.id2predicate,
         )
         return graph if return_scene_graphs else [_as_dict(triplet) for triplet in graph.triplets()]
 
