@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
@@ -98,12 +99,25 @@ class PredictionRun:
             raise ValueError("--annotated-video is for videos, of which none is among the sources")
         if len(self._videos) > 1 and Path(options.annotated_video or "").suffix.lower() in VIDEO_SUFFIXES:
             raise ValueError(f"--annotated-video names one file for {len(self._videos)} videos; name a folder")
+        self._check_sources_kept()
         if not self._processes.is_first:  # the first one may have begun already
             return
         if self._unfinished:
             self._unfinished.check(options.resume, options.overwrite)
         if not (options.resume or options.overwrite):
             self._check_nothing_replaced()
+
+    def _check_sources_kept(self) -> None:
+        """Not even --overwrite replaces what is to be predicted; --resume would take it for what it has written."""
+        sources = {os.path.realpath(source.file) for source in self._sources if source.file is not None}
+        written = [("--output", self.options.output), ("", self.options.skipped_file)]
+        written += [("--pictures", self._pictures.path(image)) for image in self._images if self._pictures]
+        written += [("--annotated-video", self._video_path(video)) for video in self._videos]
+        for option, path in written:
+            if path is not None and os.path.realpath(path) in sources:
+                raise ValueError(
+                    f"{option} {path} is one of the sources, and would be replaced; name another place".strip()
+                )
 
     def _check_nothing_replaced(self) -> None:
         if self._pictures:
@@ -122,8 +136,12 @@ class PredictionRun:
             OSError: A file cannot be written.
             ValueError: The run that is to be resumed was another one.
         """
+        most = len(predictor.model.config.id2predicate)
+        if self.options.graph.predicates_per_query > most:
+            raise ValueError(f"--predicates-per-query must be at most {most}, as many predicates as the model knows")
         with ExitStack() as stack:
             if self._unfinished:
+                stack.callback(self._unfinished.unlock)
                 self._file = stack.enter_context(closing(self._begin(predictor)))
             self._predict_images(predictor)
             self._predict_videos(predictor)

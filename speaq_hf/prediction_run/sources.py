@@ -31,11 +31,13 @@ class SourceImage:
         id: Written as `image_id`.
         name: What the user calls it: path or address.
         read: Gives what `read_image` takes.
+        file: Where it lies, if it is a file of this machine that a user named.
     """
 
     id: int | str
     name: str
     read: Callable[[], ImageSource]
+    file: Path | None = None
 
     is_video = False
 
@@ -55,6 +57,11 @@ class SourceVideo:
     is_camera: bool = False
 
     is_video = True
+
+    @property
+    def file(self) -> Path | None:
+        """Where it lies, if it is a file of this machine."""
+        return None if self.is_camera or _is_url(self.name) else Path(self.name)
 
 
 Source = SourceImage | SourceVideo
@@ -130,7 +137,11 @@ def find_sources(named: Sequence[str | os.PathLike], recursive: bool = False) ->
     ids = unique_ids([(entry.relative, Path(entry.place).as_posix()) for entry in entries])
     _check_frames([str(id) for id in ids], {str(id) for id, entry in zip(ids, entries, strict=True) if entry.is_video})
     return [
-        SourceVideo(id, entry.place) if entry.is_video else SourceImage(id, entry.place, partial(str, entry.place))
+        SourceVideo(id, entry.place)
+        if entry.is_video
+        else SourceImage(
+            id, entry.place, partial(str, entry.place), None if _is_url(entry.place) else Path(entry.place)
+        )
         for id, entry in zip(ids, entries, strict=True)
     ]
 

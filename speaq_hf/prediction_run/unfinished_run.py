@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from ..json_files import write_json
 from ..predictions import PredictionWriter, jsonl
 from .records import RecordFile, Records, graph_of_line, replace_file
 
 
-_SETTINGS, _MERGING, _DONE = "run.json", "merging", "done-{}"
+_SETTINGS, _MERGING, _DONE, _LOCK = "run.json", "merging", "done-{}", "lock"
 _REMEDY = "--resume goes on with it, --overwrite begins anew"
 
 
@@ -31,6 +32,8 @@ class UnfinishedRun:
         self.output, self.format = Path(output), format
         self.folder = self.output.with_name(self.output.name + ".unfinished")
         self._file = self.folder / _SETTINGS
+        # The system releases it when the process ends, however it ends.
+        self._lock = FileLock(self.folder / _LOCK)
 
     def check(self, resume: bool, overwrite: bool) -> None:
         """Makes sure that nothing is there that is not to be gone on with or replaced.
@@ -38,9 +41,12 @@ class UnfinishedRun:
         Raises:
             FileExistsError: Something is.
             IsADirectoryError: The output is a folder.
+            ValueError: It is a device or a pipe, in whose place a file would be put.
         """
         if self.output.is_dir():
             raise IsADirectoryError(f"{self.output} is a folder; name a file in it")
+        if self.output.exists() and not self.output.is_file():
+            raise ValueError(f"{self.output} is no regular file; name another one")
         if resume and self.output.exists() and self.format != "jsonl" and not self._file.exists():
             raise FileExistsError(
                 f"{self.output} is complete; only a JSONL file can get more images later, --overwrite begins anew"
@@ -61,12 +67,14 @@ class UnfinishedRun:
             overwrite: Begin anew; an output that is there stays until it can be replaced.
 
         Raises:
-            FileExistsError: See `check`.
+            FileExistsError: See `check`; or another run is writing there now.
             ValueError: The run that is there has other settings.
         """
         self.check(resume, overwrite)
+        self._take()
+        self.check(resume, overwrite)  # another run may just have come to its end, or have been killed
         if overwrite and self._file.exists():
-            shutil.rmtree(self.folder)
+            self._clear()
         if self._file.exists():
             self._check_settings(self._settings(), settings)
         else:
@@ -76,6 +84,36 @@ class UnfinishedRun:
             write_json(self._file, {**settings, "continues": continues})
         for mark in (*self.folder.glob(_DONE.format("*")), self.folder / _MERGING):
             mark.unlink(missing_ok=True)
+
+    def _take(self) -> None:
+        """Keeps other runs away: of two that share the folder, one would finish with the lines of the other."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except NotImplementedError:  # some file systems of networks know no locks
+            pass
+        except Timeout as error:
+            raise FileExistsError(
+                f"another run is writing {self.output} now; wait for it, or name another file"
+            ) from error
+
+    def unlock(self) -> None:
+        """Lets other runs go on; a folder in which nothing was begun goes, too."""
+        if not self._lock.is_locked:  # one process has it for all
+            return
+        if self.folder.exists() and not self._file.exists():
+            self._remove()
+        self._lock.release()
+
+    def _remove(self) -> None:
+        (self.folder / _LOCK).unlink(missing_ok=True)
+        self.folder.rmdir()
+
+    def _clear(self) -> None:
+        """Removes what a run has left in the folder, the settings last: without them it is none."""
+        for entry in sorted(self.folder.iterdir(), key=lambda path: path.name == _SETTINGS):
+            if entry.name != _LOCK:
+                entry.unlink()
 
     def _check_settings(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         for name, value in wanted.items():
@@ -135,9 +173,8 @@ class UnfinishedRun:
             self._write_lines(image_ids, records)
         else:
             self._write_graphs(image_ids, records)
-        for entry in sorted(self.folder.iterdir(), key=lambda path: path.name == _SETTINGS):  # the settings last
-            entry.unlink()
-        self.folder.rmdir()
+        self._clear()
+        self._remove()
 
     def _write_lines(self, image_ids: Iterable[int | str], records: Records) -> None:
         merged = self.folder / "merged"
@@ -154,7 +191,13 @@ class UnfinishedRun:
                 writer.write(json.loads(line)["image_id"], graph_of_line(line, *names))
 
     def _settings(self) -> dict[str, Any]:
-        return json.loads(self._file.read_text("utf-8"))
+        try:
+            settings = json.loads(self._file.read_text("utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{self._file} is damaged ({error}); begin anew with --overwrite") from error
+        if not isinstance(settings, dict):
+            raise ValueError(f"{self._file} holds no settings of a run; begin anew with --overwrite")
+        return settings
 
 
 def _vocabulary(settings: Mapping[str, Any]) -> list[dict[str, str]]:

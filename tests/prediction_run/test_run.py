@@ -10,6 +10,7 @@ from speaq_hf.prediction_run.interruption import InterruptedRun
 from speaq_hf.prediction_run.run import PredictionRun
 from speaq_hf.prediction_run.run_options import RunOptions
 from speaq_hf.prediction_run.sources import SourceOptions, find_sources
+from speaq_hf.prediction_run.unfinished_run import UnfinishedRun
 from speaq_hf.predictions import read_predictions, read_scene_graphs
 from speaq_hf.predictor import GraphOptions, SceneGraphPredictor
 
@@ -259,3 +260,53 @@ def test_predicted_files_are_recognised_by_their_ground_truth(genome, tmp_path, 
 def test_impossible_options_are_refused(options, wrong, words):
     with pytest.raises(ValueError, match=words):
         replace(options, **wrong)
+
+
+def test_no_source_is_replaced_even_when_asked(photos, tmp_path, options):
+    photo = tmp_path / "1.png"
+    photo.write_bytes((photos / "001.png").read_bytes())
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(photo)
+    sources = find_sources([photo])
+    for change in ({"output": photo}, {"output": link}, {"output": None, "pictures": tmp_path}):
+        for how in ("overwrite", "resume"):
+            with pytest.raises(ValueError, match="is one of the sources, and would be replaced"):
+                PredictionRun(sources, replace(options, **{how: True}, **change))
+    assert photo.read_bytes() == (photos / "001.png").read_bytes()
+
+
+def test_a_device_is_not_replaced(photos, options):
+    with pytest.raises(ValueError, match="/dev/null is no regular file"):
+        PredictionRun(find_sources([photos]), replace(options, output="/dev/null", overwrite=True))
+
+
+@pytest.mark.parametrize("how", ["resume", "overwrite"])
+def test_a_second_run_does_not_meddle_with_one_that_goes_on(whole, photos, options, predictor, how):
+    """Of two in one folder the first one to end would write what the other had so far, and lose the rest."""
+    sources = find_sources([photos])
+
+    class Meanwhile(SceneGraphPredictor):
+        def predict_prepared(self, prepared, graph_options=None):
+            with pytest.raises(FileExistsError, match="another run is writing .*out.jsonl now"):
+                PredictionRun(sources, replace(options, **{how: True}))(predictor)
+            return super().predict_prepared(prepared, graph_options)
+
+    summary = PredictionRun(sources, options)(Meanwhile(predictor.model, predictor.processor))
+    assert summary.num_written == 10 and options.output.read_bytes() == whole.read_bytes()
+    assert not UnfinishedRun(options.output).folder.exists()
+
+
+def test_a_damaged_record_of_settings_is_named(photos, options, predictor):
+    folder = UnfinishedRun(options.output).folder
+    folder.mkdir()
+    for content in ("{bad", "[]"):
+        (folder / "run.json").write_text(content)
+        with pytest.raises(ValueError, match=r"run.json .*--overwrite"):
+            PredictionRun(find_sources([photos]), replace(options, resume=True))(predictor)
+
+
+def test_more_predicates_than_there_are_end_the_run_before_it_begins(photos, options, predictor):
+    many = replace(options, graph=GraphOptions(predicates_per_query=99))
+    with pytest.raises(ValueError, match="--predicates-per-query must be at most 50"):
+        PredictionRun(find_sources([photos]), many)(predictor)
+    assert not UnfinishedRun(options.output).folder.exists()
