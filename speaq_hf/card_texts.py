@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .checkpoint_files import Weights
+from .markdown_text import markdown_text
 from .model_facts import ModelFacts
 from .training_record import TrainingRecord
 
@@ -61,11 +63,15 @@ def origin(name: str, record: TrainingRecord | None, is_converted: bool) -> str:
     if is_converted:
         return (
             "Trained by the authors with their Detectron2 program, not with this package, and converted: `speaq convert "
-            f"--checkpoint model.pth --config config.yaml --output {name}` makes these files of theirs."
+            f"--checkpoint model.pth --config config.yaml --output {_in_code(name)}` makes these files of theirs."
         )
     if record is None:
         return "How these weights came about is not recorded."
-    start = "random weights" if record.start is None else f"{_STARTS[record.start['option']]} {record.start['name']}"
+    start = (
+        "random weights"
+        if record.start is None
+        else f"{_STARTS[record.start['option']]} {markdown_text(record.start['name'])}"
+    )
     return f"Trained with `training/train.py` from {start}."
 
 
@@ -177,8 +183,13 @@ def _validation(evaluation: Mapping[str, Any], num_images: int) -> str:
 
 
 def _examples(names: Mapping[int, str]) -> str:
-    shown = ", ".join(list(names.values())[:_NUM_EXAMPLES])
-    return f"{len(names)}: {shown}{', …' if len(names) > _NUM_EXAMPLES else ''}"
+    shown = _listed(list(names.values()))
+    return f"{len(names)}: {shown}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first of some names, as Markdown."""
+    return ", ".join(map(markdown_text, names[:_NUM_EXAMPLES])) + (", …" if len(names) > _NUM_EXAMPLES else "")
 
 
 def _untrained(what: str, names: Mapping[int, str], counts: Sequence[float] | None) -> list[str]:
@@ -186,8 +197,12 @@ def _untrained(what: str, names: Mapping[int, str], counts: Sequence[float] | No
     missing = [names[index] for index, count in enumerate(counts or ()) if count == 0]
     if not missing:
         return []
-    shown = ", ".join(missing[:_NUM_EXAMPLES]) + (", …" if len(missing) > _NUM_EXAMPLES else "")
-    return [f"{len(missing)} of its {len(names)} {what} have no training example: {shown}."]
+    return [f"{len(missing)} of its {len(names)} {what} have no training example: {_listed(missing)}."]
+
+
+def _in_code(name: str) -> str:
+    """A name between backticks, as a shell takes it."""
+    return shlex.quote(" ".join(name.replace("`", "").split()))
 
 
 def _number(count: int, noun: str, plural: str = "s") -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from .citations import references_to, to_bibtex
 from .model_facts import ModelFacts
 from .published_results import ISG_PAPER, PUBLISHED, PUBLISHED_KS, SPEAQ_PAPER, PublishedResults
 from .text_files import write_text
-from .training_record import TrainingRecord
+from .training_record import RECORD_FILE, TrainingRecord
 
 
 CARD_FILE = "README.md"
@@ -78,6 +79,10 @@ def build_model_card(
 
     options = options or CardOptions()
     facts, record = ModelFacts.of(files), TrainingRecord.read(files)
+    if options.published is not None and record is not None:
+        raise ValueError(
+            f"{files.name} was trained here ({RECORD_FILE}): the published results are of the authors' weights"
+        )
     results = list(_results_beside(files, record) if results is None else results)
     published = None if options.published is None else _published(options.published, facts)
     is_converted = published is not None or files.find(_CONVERSION_REPORT) is not None
@@ -219,4 +224,5 @@ def _default_name(files: CheckpointFiles, record: TrainingRecord | None) -> str:
 
 
 def _quoted(source: str) -> str:
-    return f'"{source}"' if source else ""
+    """As Python's literal, whatever is in it."""
+    return json.dumps(source, ensure_ascii=False) if source else ""

@@ -1,5 +1,6 @@
 """Cards say what the files of a model say, their metadata is what the Hub reads, and published numbers stay published."""
 
+import ast
 import json
 import re
 import sys
@@ -223,3 +224,26 @@ def test_places_of_the_machine_are_not_told(tmp_path):
     assert public_name(tmp_path / "vg") == "vg"
     assert public_name("owner/name") == "owner/name" and public_name("data/vg") == "data/vg"
     assert public_name("~/vg") == "vg"
+
+
+def test_names_are_no_markdown(tmp_path):
+    """Vocabularies of downloaded models hold anything; so do names that a shell gives."""
+    config = tiny_config()
+    names = ["a|b", "x\n# Heading\n", "<script>alert(1)</script>", "[link](javascript:alert(1))", "---\nlicense: mit"]
+    names += list(config.id2label.values())[len(names) :]
+    names = names[: len(config.id2label)]
+    odd = tiny_config(id2label=dict(enumerate(names)), object_counts=[0] * len(names))
+    SpeaQForSceneGraphGeneration(odd).save_pretrained(tmp_path)
+    source = '"); import os; ("'
+    text = str(card_of(tmp_path, name="mine\n---\n<b>|", source=source))
+    assert "# mine --- \\<b\\>\\|\n" in text and "\n# Heading" not in text and "\nlicense: mit" not in text
+    assert re.search(r"(?<!\\)(<script|\[link)", text) is None
+    [row] = [line for line in text.splitlines() if line.startswith("| object classes")]
+    assert len(re.findall(r"(?<!\\)\|", row)) == 3
+    [line] = [line for line in text.splitlines() if "from_pretrained(" in line]
+    assert ast.literal_eval(line.split("from_pretrained(")[1][:-1]) == source
+
+
+def test_published_numbers_are_not_those_of_weights_that_were_trained_here():
+    with pytest.raises(ValueError, match="was trained here"):
+        card_of(packaged_model(), published="speaq")
