@@ -311,3 +311,8 @@ def test_tensors_leave_the_graph_of_gradients():
     boxes = torch.rand(2, 4, requires_grad=True)
     graph = SceneGraph.from_annotation(boxes.to(torch.bfloat16), [0, 1], [], (10, 10), ID2LABEL, ID2PREDICATE)
     assert not graph.boxes.requires_grad and graph.boxes.dtype == torch.float32
+
+
+def test_top_takes_numbers_of_any_size():
+    graph = SceneGraph.from_annotation([[0, 0, 1, 1]], [0], [[0, 0, 0]], (1, 1), {0: "a"}, {0: "p"})
+    assert graph.top(10**30) == graph

@@ -336,6 +336,8 @@ class SpeaQConfig(PreTrainedConfig):
                 raise ValueError(
                     f"`{name}` must map 0, 1, 2, … to names without gaps, got keys {list(vocabulary)[:20]}."
                 )
+            if wrong := [label for label in vocabulary.values() if not isinstance(label, str)]:
+                raise ValueError(f"`{name}` must map numbers to names, got {wrong[0]!r} for a name.")
             if len(set(vocabulary.values())) < len(vocabulary):
                 names = list(vocabulary.values())
                 raise ValueError(f"`{name}` has duplicate names: {sorted({n for n in names if names.count(n) > 1})}.")

@@ -130,6 +130,12 @@ class LabelResizingMixin:
         if unknown:
             raise ValueError(f"`resize_labels` changes vocabularies, got {unknown}: set them in the configuration.")
         vocabularies = {"id2label": id2label, "id2predicate": id2predicate}
+        for name, names in vocabularies.items():
+            if names is not None and not isinstance(names, Mapping):
+                raise ValueError(
+                    f"`{name}` must be a dict from index to name, got {type(names).__name__}; for a list of names use "
+                    f"`{name}=dict(enumerate(names))`."
+                )
         changes = {name: dict(names) for name, names in vocabularies.items() if names is not None} | fields
         self._follow_vocabularies(type(self.config).from_dict(self.config.to_dict(), **changes))
 

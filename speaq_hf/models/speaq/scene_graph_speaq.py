@@ -208,7 +208,7 @@ class SceneGraph(SceneGraphExport):
         if k < 0:
             raise ValueError(f"SceneGraph.top: k must be at least 0, got {k}.")
         objects = torch.ones(len(self.boxes), dtype=torch.bool)
-        return self._select(objects, torch.arange(len(self)) < k, keep_isolated)
+        return self._select(objects, torch.arange(len(self)) < min(k, len(self)), keep_isolated)
 
     def filter(
         self,

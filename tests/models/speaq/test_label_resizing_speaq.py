@@ -278,3 +278,12 @@ class TestFromPretrained:
             SpeaQForSceneGraphGeneration.from_pretrained(
                 tmp_path / "nowhere", config=tiny_config(), ignore_mismatched_sizes=True
             )
+
+
+@pytest.mark.parametrize("names", [["a", "b"], {0: 5}, {0: "a", 1: None}])
+def test_what_are_no_names_leaves_the_model_as_it_was(names):
+    model = SpeaQForSceneGraphGeneration(tiny_config())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match="`id2label` must"):
+        model.resize_labels(id2label=names)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
