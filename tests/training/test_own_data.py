@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from speaq_hf import SpeaQImageProcessorPil
 from speaq_hf.data import (
     generate_synthetic_genome,
     load_scene_graph_splits,
@@ -194,5 +195,5 @@ def test_the_mixture_of_the_readme_gives_losses(genome, tmp_path):
             losses.append([float(label["loss_weight"]) for label in labels])
             return SimpleNamespace(loss=torch.zeros((), requires_grad=True))
 
-    exec(code, {"model": Model()})
+    exec(code, {"model": Model(), "processor": SpeaQImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 64})})
     assert losses and all(sorted(weights) == [0.5] * 3 + [1.0] * 7 for weights in losses)
