@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoImageProcessor, BaseImageProcessor, PreTrainedModel
 
+from .checkpoints.loading_errors import damage_named
 from .image_reading import ImageSource, read_image
-from .loading_errors import damage_named
 from .models.auto import AutoModelForSceneGraphGeneration
 from .models.speaq.size_groups_speaq import predict_size_by_size
 from .packaged_models import packaged_model

@@ -14,13 +14,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from .graph_drawing import HIT_COLOR, MISS_COLOR, SMALL_IMAGE_SIDE, GraphRow, stack_rows
-from .html_gallery import render_page
+from .graph_views.graph_drawing import HIT_COLOR, MISS_COLOR, SMALL_IMAGE_SIDE, GraphRow, stack_rows
+from .graph_views.html_gallery import render_page
+from .graph_views.object_marks import PALETTE, object_colors
 from .image_reading import ImageSource, read_image
 from .metrics.box_overlap import pairwise_iou
 from .metrics.pair_matching import find_hits
 from .models.speaq.scene_graph_merge_speaq import with_common_names
-from .object_marks import PALETTE, object_colors
 from .scene_graph import SceneGraph
 
 

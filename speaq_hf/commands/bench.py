@@ -43,8 +43,8 @@ def bench(
     speaq bench outputs/speaq_vg/final photo.jpg --batch-size 1 --batch-size 8 --dtype bfloat16
     """
     with user_errors():
-        from ..bench_command import BenchOptions, run_benchmark
-        from ..report_tables import benchmark_text
+        from ..inspection.benchmark_run import BenchOptions, run_benchmark
+        from ..inspection.report_tables import benchmark_text
 
         options = BenchOptions(
             model=model, image=image, repeats=repeats, warm_up=warm_up, device=device, dtype=dtype, threads=threads,

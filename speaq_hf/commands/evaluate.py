@@ -54,7 +54,7 @@ def evaluate(
     With two files, also say which one is better, and whether that can be chance.
     """
     with user_errors("train,eval,viz"):
-        from ..evaluation_command import EvaluationOptions, run_evaluation
+        from ..metrics.evaluation_run import EvaluationOptions, run_evaluation
 
         options = EvaluationOptions(
             split=split,

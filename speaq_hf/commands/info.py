@@ -29,10 +29,10 @@ def info(
     speaq info owner/name --revision v1 --json
     """
     with user_errors():
-        from ..checkpoint_files import CheckpointFiles
-        from ..checkpoint_report import checkpoint_report
-        from ..report_tables import checkpoint_text, system_text
-        from ..system_report import system_report
+        from ..checkpoints.checkpoint_files import CheckpointFiles
+        from ..inspection.checkpoint_report import checkpoint_report
+        from ..inspection.report_tables import checkpoint_text, system_text
+        from ..inspection.system_report import system_report
 
         if model is None:
             report, text = system_report(), system_text

@@ -24,6 +24,6 @@ def plot_log(
 ) -> None:
     """Draw the losses and metrics of a training run, or of several runs over each other."""
     with user_errors("viz"):
-        from ..training_curves import save_training_curves
+        from ..training_runs.training_curves import save_training_curves
 
         typer.echo(f"Wrote {save_training_curves(*runs, output=output)}")

@@ -102,8 +102,8 @@ def predict(
     be carried out, 130 or 143 when it was interrupted.
     """
     with user_errors("viz" if pictures else "train" if data else "video"), _quiet_when_nobody_reads():
-        from ..prediction_command import LoadOptions, run_prediction
         from ..prediction_run.frame_choice import FrameChoice
+        from ..prediction_run.prediction_command import LoadOptions, run_prediction
         from ..prediction_run.run_options import RunOptions
         from ..prediction_run.sources import SourceOptions
         from ..predictor import GraphOptions

@@ -40,7 +40,7 @@ def train(
     speaq train --config speaq_vg --training.resume_from auto
     """
     with user_errors("train"):
-        from ..training_command import TrainingCommand
+        from ..training_runs.training_command import TrainingCommand
 
         command = TrainingCommand.of(config, context.args, num_processes=num_processes, detector=detector, cpu=cpu)
     typer.echo(shlex.join(command.shown))

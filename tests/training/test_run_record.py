@@ -6,8 +6,8 @@ import sys
 import pytest
 from huggingface_hub import ModelCard
 
-from speaq_hf.checkpoint_files import CheckpointFiles
-from speaq_hf.training_record import TrainingRecord
+from speaq_hf.checkpoints.checkpoint_files import CheckpointFiles
+from speaq_hf.checkpoints.training_record import TrainingRecord
 from training import pretrain_detector
 
 from .test_pretrain_detector import run as run_program
