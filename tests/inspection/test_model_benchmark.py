@@ -95,7 +95,7 @@ def test_the_packaged_model_is_measured_on_noise():
         ({"dtype": "int8"}, "dtype must be one of float32, bfloat16, float16, got int8"),
         ({"threads": 0}, "threads must be at least 1"),
         ({"device": "abacus"}, "there is no device 'abacus'"),
-        ({"image": "/nowhere.jpg"}, "nowhere.jpg cannot be read as an image"),
+        ({"image": "/nowhere.jpg"}, "nowhere.jpg cannot be read: No such file"),
     ],
 )
 def test_what_cannot_be_measured_is_said_in_a_sentence(options, message):
