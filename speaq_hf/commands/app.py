@@ -32,7 +32,11 @@ def app(
         str, typer.Option(help="What such a Space installs this package from: name, version or address.")
     ] = "speaq_hf[app]",
 ) -> None:
-    """Start the web app: choose a picture, see boxes and graph side by side, point, filter, download.
+    """Start the web app: choose a picture, see its graph.
+
+    Boxes and graph stand side by side, to point at, filter and download.
+
+    Examples:
 
     speaq app --model outputs/demo/run/final
 

@@ -34,7 +34,9 @@ def bench(
     threads: Annotated[int | None, typer.Option(help="Of torch; default: as the machine has it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure how fast a model is on an image: preprocessing, network and post-processing, and the memory they take.
+    """Measure how fast a model is, and its memory.
+
+    Preprocessing, network and post-processing of an image are timed one by one.
 
     Examples:
 

@@ -35,7 +35,9 @@ def card(
         bool, typer.Option("--overwrite", help="Replace a card that this command has not written.")
     ] = False,
 ) -> None:
-    """Write the model card: data, recipe, results, use, limits, citation.
+    """Write a model's card.
+
+    It tells data, recipe, results, use, limits and citation.
 
     Example: speaq card outputs/speaq_vg --picture photo.jpg --license apache-2.0
 

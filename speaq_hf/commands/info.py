@@ -18,7 +18,9 @@ def info(
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what is in a model, without loading it; without a model, what there is to compute with.
+    """Say what is in a model, or what computes it.
+
+    A model is not loaded for that; without one, versions, devices and memory are listed.
 
     Examples:
 

@@ -89,9 +89,9 @@ def predict(
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a model of the Hub.")] = None,
 ) -> None:
-    """Predict the scene graphs of images, folders, videos or a camera, and print them or write them to files.
+    """Predict scene graphs of images, videos or a camera.
 
-    The model that comes with the package knows drawn scenes only; name another one for photographs. Of videos each frame is
+    They are printed, or written to files. The model that comes with the package knows drawn scenes only; name another one for photographs. Of videos each frame is
     predicted by itself.
 
     An interrupted run keeps what it has beside the output; the same command with --resume goes on. Images get their name as id,

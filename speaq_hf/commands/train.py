@@ -29,7 +29,9 @@ def train(
     cpu: Annotated[bool, typer.Option("--cpu", help="Train on the CPU, whatever else there is.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the command that would run.")] = False,
 ) -> None:
-    """Train a model with accelerate; --section.field value sets any option of the configuration.
+    """Train a model with accelerate.
+
+    --section.field value sets any option of the configuration.
 
     Examples:
 
