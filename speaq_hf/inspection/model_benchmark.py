@@ -81,7 +81,6 @@ def measure(function: Callable[[], Any], repeats: int, warm_up: int = 1, device:
     return Timing.of(seconds)
 
 
-@torch.inference_mode()
 def measure_batch(
     predictor: SceneGraphPredictor, image: Image.Image, batch_size: int, repeats: int = 10, warm_up: int = 2
 ) -> BatchSpeed:
@@ -103,7 +102,7 @@ def measure_batch(
     for name, value, least in (("batch_size", batch_size, 1), ("repeats", repeats, 1), ("warm_up", warm_up, 0)):
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
-    device = predictor.model.device
+    device = predictor.device
     reset_peak_memory(device)
     runs = [_run(predictor, [image] * batch_size) for _ in range(warm_up + repeats)][warm_up:]
     stages = {stage: Timing.of([run[stage] for run in runs]) for stage in runs[0]}
@@ -138,19 +137,18 @@ def peak_memory(device: torch.device) -> int | None:
 
 
 def _run(predictor: SceneGraphPredictor, images: list[Image.Image]) -> dict[str, float]:
-    """Seconds of each stage of one prediction; the same steps as `SceneGraphPredictor.__call__`."""
-    device, processor = predictor.model.device, predictor.processor
+    """Seconds of each stage of one prediction."""
     times = [time.perf_counter()]
 
     def stop() -> None:
-        synchronize(device)
+        synchronize(predictor.device)
         times.append(time.perf_counter())
 
-    inputs = processor(images, return_tensors="pt").to(device)
+    prepared = predictor.prepare(images)
     stop()
-    outputs = predictor.model(**inputs)
+    outputs = predictor.compute(prepared)
     stop()
-    processor.post_process_scene_graph(outputs, target_sizes=[(image.height, image.width) for image in images])
+    predictor.make_graphs(outputs, prepared.sizes)
     stop()
     stages = [end - start for start, end in zip(times, times[1:], strict=False)]
     names = ("preprocess", "forward", "post-process")
