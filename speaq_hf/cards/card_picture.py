@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..complete_files import complete_file
 from ..image_reading import ImageSource, read_image
 from ..predictor import GraphOptions, SceneGraphPredictor
 
@@ -31,9 +32,5 @@ def draw_card_picture(predictor: SceneGraphPredictor, image: ImageSource, path: 
     (graph,) = predictor([image], GraphOptions(top_k=_NUM_RELATIONS))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        graph.top(_NUM_RELATIONS).plot(image).savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with complete_file(path) as unfinished:
+        graph.top(_NUM_RELATIONS).plot(image).savefig(unfinished, format="png", dpi=_DOTS_PER_INCH)

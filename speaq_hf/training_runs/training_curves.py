@@ -15,6 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from ..complete_files import complete_file
+
 
 METRICS = ("R@20", "R@50", "mR@20", "mR@50", "ng-R@50", "zR@50", "recall@10", "recall@100")
 # Colours that people with colour blindness tell apart (Okabe and Ito, 2008).
@@ -108,9 +110,8 @@ def save_training_curves(
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder; name a file in it")
     figure = plot_training_log(run, *others)
-    temporary = target.with_name(f".{target.name}.tmp")
-    figure.savefig(temporary, dpi=120, format=target.suffix.lstrip(".") or "png")
-    os.replace(temporary, target)
+    with complete_file(target) as unfinished:
+        figure.savefig(unfinished, dpi=120, format=target.suffix.lstrip(".") or "png")
     return target
 
 
