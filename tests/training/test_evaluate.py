@@ -268,7 +268,7 @@ DAMAGES = [
     (lambda folder: change_config(folder, d_model="x"), "Field 'd_model' expected int, got str"),
     (lambda folder: change_config(folder, id2label=5), "`id2label` must be a dict"),
     (lambda folder: change_config(folder, backbone_config={"model_type": "nope"}), "'nope'"),
-    (lambda folder: change_config(folder, model_type="detr"), "Unrecognized configuration class"),
+    (lambda folder: change_config(folder, model_type="detr", auto_map={}), "Unrecognized configuration class"),
     (lambda folder: cut(folder, 0), "header too small"),
     (lambda folder: cut(folder, 2000), "header"),
     (lambda folder: cut(folder, -10), "not fully covered"),
