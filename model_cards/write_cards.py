@@ -15,8 +15,8 @@ if not __package__:
     sys.path[0] = str(ROOT)
 
 from speaq_hf import SpeaQConfig, SpeaQImageProcessorPil  # noqa: E402
-from speaq_hf.checkpoint_files import CheckpointFiles  # noqa: E402
-from speaq_hf.model_card import CardOptions, build_model_card  # noqa: E402
+from speaq_hf.cards.model_card import CardOptions, build_model_card  # noqa: E402
+from speaq_hf.checkpoints.checkpoint_files import CheckpointFiles  # noqa: E402
 from speaq_hf.packaged_models import packaged_model  # noqa: E402
 from speaq_hf.text_files import write_text  # noqa: E402
 

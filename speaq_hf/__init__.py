@@ -6,9 +6,9 @@ Importing the package makes transformers know its models: `AutoConfig`, `AutoMod
 image processors and pipeline need torch and transformers only; data, evaluation and drawing need more.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .lazy_names import lazy_names
 from .registration import register_when_needed
 
 
@@ -55,16 +55,6 @@ _LAZY = {
 }
 
 __all__ = list(_LAZY)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
+__getattr__, __dir__ = lazy_names(__name__, _LAZY)
 
 register_when_needed()

@@ -12,9 +12,9 @@ from typing import Any
 from markupsafe import Markup
 from PIL import Image
 
+from .graph_views.object_marks import numbered_names, object_colors, text_color
 from .html_pages import data_uri, embedded_json, render_template
 from .image_reading import ImageSource, read_image
-from .object_marks import numbered_names, object_colors, text_color
 from .scene_graph import SceneGraph
 
 

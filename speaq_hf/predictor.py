@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoImageProcessor, BaseImageProcessor, PreTrainedModel
 
+from .checkpoints.loading_errors import damage_named
 from .image_reading import ImageSource, read_image
-from .loading_errors import damage_named
 from .models.auto import AutoModelForSceneGraphGeneration
 from .models.speaq.size_groups_speaq import predict_size_by_size
 from .packaged_models import packaged_model
@@ -72,21 +72,31 @@ class SceneGraphPredictor:
         Args:
             model: Folder or Hub name; the small model that comes with the package when missing.
             device: Where to compute; default: the accelerator if there is one.
-            kwargs: Of `from_pretrained`: `revision`, `token`, `cache_dir`, `dtype`, …; `dtype` is the model's alone.
+            kwargs: Of `from_pretrained`: `revision`, `token`, `cache_dir`, `dtype`, …; `dtype` is the model's alone. With
+                `device_map` the model stays where that puts its parts.
 
         Returns:
             The predictor.
 
         Raises:
             OSError: There is no such model.
-            ValueError: Its weights or its configuration are damaged.
+            ValueError: Its weights or its configuration are damaged, or both `device` and `device_map` are given.
         """
+        is_placed = kwargs.get("device_map") is not None
+        if is_placed and device is not None:
+            raise ValueError(f"expected `device` or `device_map`, got both: {device} and {kwargs['device_map']}")
         source = packaged_model() if model is None else model
         with damage_named(source):
             loaded = AutoModelForSceneGraphGeneration.from_pretrained(source, **kwargs)
             kwargs.pop("dtype", None)
             processor = AutoImageProcessor.from_pretrained(source, **kwargs)
-        return cls(loaded.to(device or preferred_device()), processor)
+        return cls(loaded if is_placed else loaded.to(device or preferred_device()), processor)
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go. Weights that lie on disk are on no device; a model that has them fetches its inputs, too."""
+        device = self.model.device
+        return torch.device("cpu") if device.type == "meta" else device
 
     def __call__(self, images: Sequence[ImageSource], options: GraphOptions | None = None) -> list[SceneGraph]:
         """Predicts the graphs of a batch of images, of whatever sizes.
@@ -116,14 +126,33 @@ class SceneGraphPredictor:
         inputs = [{name: values[0] for name, values in batch.items()} for batch in batches]
         return PreparedImages(inputs, [(image.height, image.width) for image in images])
 
-    @torch.inference_mode()
     def predict_prepared(self, prepared: PreparedImages, options: GraphOptions | None = None) -> list[SceneGraph]:
         """Predicts the graphs of a batch from `prepare`. A graph does not depend on the other images of its batch."""
+        return self.make_graphs(self.compute(prepared), prepared.sizes, options)
+
+    @torch.inference_mode()
+    def compute(self, prepared: PreparedImages) -> dict[str, Tensor]:
+        """What the model says of a batch from `prepare`: the outputs that graphs are made of."""
+        inputs = [{name: value.to(self.device) for name, value in image.items()} for image in prepared.inputs]
+        return predict_size_by_size(self.model, inputs)
+
+    def make_graphs(
+        self, outputs: Mapping[str, Tensor], sizes: Sequence[tuple[int, int]], options: GraphOptions | None = None
+    ) -> list[SceneGraph]:
+        """What comes after the model.
+
+        Args:
+            outputs: From `compute`.
+            sizes: (height, width) of the B images in pixels.
+            options: Which relations are kept.
+
+        Returns:
+            B graphs, boxes in pixels.
+        """
         options = options or GraphOptions()
-        inputs = [{name: value.to(self.model.device) for name, value in image.items()} for image in prepared.inputs]
         return self.processor.post_process_scene_graph(
-            predict_size_by_size(self.model, inputs),
-            target_sizes=prepared.sizes,
+            outputs,
+            target_sizes=sizes,
             top_k=options.top_k,
             predicates_per_query=options.predicates_per_query,
             nms_threshold=options.nms_threshold,

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from .complete_files import complete_file, unfinished_name
+
 
 def check_writable(path: str | os.PathLike) -> None:
     """Makes sure that a file can be written, which is better known before a long inspection; missing folders are made.
@@ -18,9 +20,9 @@ def check_writable(path: str | os.PathLike) -> None:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name a file in it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
-    temporary.touch()
-    temporary.unlink()
+    unfinished = unfinished_name(path)
+    unfinished.touch()
+    unfinished.unlink()
 
 
 def check_not_replaced(
@@ -49,13 +51,5 @@ def write_text(path: str | os.PathLike, content: str) -> None:
     """Writes a text file, complete or not at all; missing folders are made."""
     path = Path(path)
     check_writable(path)
-    temporary = _temporary(path)
-    try:
-        temporary.write_text(content, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(path.name + ".tmp")
+    with complete_file(path) as unfinished:
+        unfinished.write_text(content, encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from .graph_drawing import HIT_COLOR, MISS_COLOR, SMALL_IMAGE_SIDE, GraphRow, stack_rows
-from .html_gallery import render_page
+from .complete_files import complete_file
+from .graph_views.graph_drawing import HIT_COLOR, MISS_COLOR, SMALL_IMAGE_SIDE, GraphRow, stack_rows
+from .graph_views.html_gallery import render_page
+from .graph_views.object_marks import PALETTE, object_colors
 from .image_reading import ImageSource, read_image
 from .metrics.box_overlap import pairwise_iou
 from .metrics.pair_matching import find_hits
 from .models.speaq.scene_graph_merge_speaq import with_common_names
-from .object_marks import PALETTE, object_colors
 from .scene_graph import SceneGraph
+from .text_files import write_text
 
 
 @dataclass(frozen=True)
@@ -152,10 +154,11 @@ def write_html_gallery(
             example.image, example.predicted, example.reference, num_predictions=num_predictions
         )
         picture = f"pictures/{i:04d}.png"
-        _write_figure(figure, folder / picture, dpi)
+        with complete_file(folder / picture) as unfinished:
+            figure.savefig(unfinished, dpi=dpi, format="png")
         entries.append(_gallery_entry(example, picture, num_predictions))
     page = render_page(title=title, description=description, metrics=metrics or {}, entries=entries)
-    _replace_file(folder / "index.html", lambda path: path.write_text(page, encoding="utf-8"))
+    write_text(folder / "index.html", page)
     return folder / "index.html"
 
 
@@ -168,16 +171,6 @@ def _gallery_entry(example: GalleryExample, picture: str, num_predictions: int) 
         "predicted": list(zip(predicted.triplets(), hits.any(axis=1).tolist(), strict=True)),
         "reference": list(zip(example.reference.triplets(), hits.any(axis=0).tolist(), strict=True)),
     }
-
-
-def _write_figure(figure: Figure, path: Path, dpi: int) -> None:
-    _replace_file(path, lambda temporary: figure.savefig(temporary, dpi=dpi, format="png"))
-
-
-def _replace_file(path: Path, write: Callable[[Path], Any]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    write(temporary)
-    os.replace(temporary, path)
 
 
 def _what_is_drawn(graph: SceneGraph, max_relations: int | None, max_objects: int) -> SceneGraph:

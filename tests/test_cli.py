@@ -1,7 +1,11 @@
 """The command line: arguments reach the library, errors reach the user."""
 
 import json
+import re
+import shlex
 
+import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from speaq_hf.cli import app
@@ -56,6 +60,16 @@ def test_the_command_lists_its_sub_commands():
     result = run("--help")
     assert result.exit_code == 0
     assert "generate-data" in result.output
+    assert "..." not in result.output.partition("Commands:")[2]  # what each is for is not cut
+
+
+@pytest.mark.parametrize("name", sorted(get_command(app).commands))
+def test_the_examples_in_the_help_of_every_command_can_be_typed(name):
+    command = get_command(app).commands[name]
+    examples = re.findall(rf"speaq {name}(?: (.+))?$", f"{command.help}\n{command.epilog}", re.MULTILINE)
+    assert examples
+    for example in examples:
+        command.make_context(name, shlex.split(example))  # raises what is wrong with it
 
 
 def test_generate_data_draws_a_benchmark_in_both_domains(tmp_path):

@@ -73,6 +73,7 @@ def test_auto_classes(tmp_path):
         ("transformers.models.auto.auto_factory", "_BaseAutoModelClass"),
         ("transformers.models.auto.auto_factory", "_LazyAutoMapping"),
         ("transformers.models.auto.configuration_auto", "CONFIG_MAPPING_NAMES"),
+        ("transformers.models.auto.modeling_auto", "MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES"),
         ("transformers.configuration_utils", "SubConfigSpec"),
         ("transformers.utils.output_capturing", "capture_outputs"),
         ("transformers.utils.output_capturing", "OutputRecorder"),

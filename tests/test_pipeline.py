@@ -11,6 +11,8 @@ from PIL import Image
 from torch.utils.data import Dataset
 from transformers import AutoImageProcessor, DetrImageProcessorPil, pipeline
 from transformers.pipelines.pt_utils import KeyDataset
+from transformers.testing_utils import CaptureLogger
+from transformers.utils import logging
 
 from speaq_hf import AutoModelForSceneGraphGeneration, SceneGraph, SceneGraphGenerationPipeline
 from speaq_hf.image_reading import UnreadableImageError, read_image
@@ -313,3 +315,17 @@ def test_names_are_those_of_the_model_whatever_the_processor_was_made_for(runner
     assert [graph.triplets()[0].subject, graph.triplets()[0].object] == [
         expected[end]["label"] for end in ("subject", "object")
     ]
+
+
+def test_detection_with_the_pipeline_of_transformers(runner):
+    with CaptureLogger(logging.get_logger("transformers")) as log:
+        detector = pipeline("object-detection", model=str(packaged_model()), device="cpu")
+    assert "not supported" not in log.out
+    assert isinstance(detector.model, type(runner.model))
+    image = Image.fromarray(images()[0])
+    graph = runner(image, return_scene_graphs=True)
+    names = [runner.model.config.id2label[label] for label in graph.labels.tolist()]
+    threshold = float(graph.scores[3])
+    found = detector(image, threshold=threshold)
+    assert [(one["label"], one["score"]) for one in found] == list(zip(names, graph.scores.tolist(), strict=True))[:3]
+    assert [list(one["box"].values()) for one in found] == graph.boxes[:3].int().tolist()

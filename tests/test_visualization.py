@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from PIL import Image
 
-from speaq_hf.graph_layout import layout_scene_graph
+from speaq_hf.graph_views.graph_layout import layout_scene_graph
 from speaq_hf.metrics import SceneGraphRecall
 from speaq_hf.scene_graph import SceneGraph
 from speaq_hf.visualization import (

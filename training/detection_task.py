@@ -9,8 +9,8 @@ from accelerate import Accelerator
 from transformers import DetrImageProcessorPil
 
 from speaq_hf import SpeaQImageProcessorPil
+from speaq_hf.checkpoints.training_record import TrainingRecord
 from speaq_hf.data import object_names
-from speaq_hf.training_record import TrainingRecord
 
 from .arguments import RunArguments
 from .data import TrainingData

@@ -13,6 +13,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from speaq_hf.complete_files import complete_file
+
 from .optimization_step import StepResult
 from .writing import naming_target
 
@@ -49,12 +51,10 @@ class JsonLinesLog:
     def drop_after(self, step: int) -> None:
         """Forget what was logged after a step, because the run goes on from there."""
         entries = [entry for entry in self.read() if entry["step"] <= step]
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        with naming_target(self.path):
-            with open(temporary, "w", encoding="utf-8") as file:
+        with naming_target(self.path), complete_file(self.path) as unfinished:
+            with open(unfinished, "w", encoding="utf-8") as file:
                 file.writelines(json.dumps(entry) + "\n" for entry in entries)
                 _sync(file)
-            os.replace(temporary, self.path)
 
     def _parse(self, line: bytes, number: int) -> dict[str, Any] | None:
         try:

@@ -19,7 +19,7 @@ from transformers.image_transforms import center_to_corners_format
 
 from speaq_hf import SceneGraph
 from speaq_hf.data import SceneGraphCollator, SceneGraphTransform
-from speaq_hf.data.images import UnreadableImageError, read_image, undecoded
+from speaq_hf.data.images import UnreadableImageError, read_row_image, undecoded
 from speaq_hf.metrics import SceneGraphRecall
 from speaq_hf.metrics.oracle import ground_objects
 from speaq_hf.metrics.scene_graph_evaluator import SceneGraphEvaluator
@@ -218,7 +218,7 @@ class EvaluationCollator:
         if not self.skip_unreadable:
             return True
         try:
-            row["image"] = read_image(row)
+            row["image"] = read_row_image(row)
         except UnreadableImageError as error:
             logger.warning("Left out of the evaluation: %s", error)
             return False

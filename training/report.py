@@ -7,8 +7,8 @@ from pathlib import Path
 from datasets import Dataset
 
 from speaq_hf.data.scene_graph_table import SceneGraphTable
-from speaq_hf.evaluation_command import EvaluationOptions
 from speaq_hf.metrics import ErrorAnatomy, SceneGraphEvaluator
+from speaq_hf.metrics.evaluation_run import EvaluationOptions
 from speaq_hf.metrics.file_evaluation import evaluate_file
 from speaq_hf.metrics.ground_truth import GroundTruth
 

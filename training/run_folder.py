@@ -2,12 +2,13 @@
 """The output folder of a run: one run at a time writes to it, and none by accident over an older one."""
 
 import functools
-import os
 import shutil
 from pathlib import Path
 
 import yaml
 from filelock import FileLock, Timeout
+
+from speaq_hf.text_files import write_text
 
 from .arguments import RunArguments, TrainingArguments
 from .checkpoints import CheckpointFolder, recover_folder, replaced_name, resolve_resume
@@ -79,10 +80,9 @@ class RunFolder:
 
     def write_arguments(self, arguments: RunArguments) -> None:
         """Keep what the run was told, in `config.yaml`."""
-        target, temporary = self.path / "config.yaml", self.path / "config.yaml.tmp"
+        target = self.path / "config.yaml"
         with naming_target(target):
-            temporary.write_text(yaml.safe_dump(arguments.to_dict(), sort_keys=False), encoding="utf-8")
-            os.replace(temporary, target)
+            write_text(target, yaml.safe_dump(arguments.to_dict(), sort_keys=False))
 
 
 def _remove(path: Path) -> None:

@@ -14,8 +14,8 @@ from accelerate import Accelerator
 from datasets import Dataset
 
 import speaq_hf
+from speaq_hf.checkpoints.training_record import DataSource, TrainingRecord, public_name
 from speaq_hf.data.domains import DOMAINS
-from speaq_hf.training_record import DataSource, TrainingRecord, public_name
 
 from .arguments import RunArguments
 from .checkpoints import TrainingState
@@ -102,7 +102,7 @@ def build_record(
 def write_card(folder: Path) -> None:
     """Write `README.md` beside a model. Without a card it is a model, too: what goes wrong is only logged."""
     try:
-        from speaq_hf.model_card import write_model_card
+        from speaq_hf.cards.model_card import write_model_card
 
         write_model_card(folder)
     except Exception as error:  # no card is worth the model that hours of training have made

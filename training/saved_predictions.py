@@ -2,7 +2,6 @@
 """Predictions kept in a file while they are evaluated, by any number of processes."""
 
 import itertools
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import nn
 from transformers import BaseImageProcessor
 
 from speaq_hf import SceneGraph
+from speaq_hf.complete_files import complete_file
 from speaq_hf.predictions import PredictionWriter
 
 from .prediction import LoadingOptions, predict_scene_graphs
@@ -61,9 +61,8 @@ class SavedPredictions:
             OSError: The file cannot be written.
         """
         parts = [self._part(number) for number in range(num_processes)]
-        temporary = self.path.with_name(self.path.name + ".tmp")
         files = [open(part, encoding="utf-8") for part in parts]
-        with open(temporary, "w", encoding="utf-8") as joined:
+        with complete_file(self.path) as unfinished, open(unfinished, "w", encoding="utf-8") as joined:
             # The first line of a part names the classes; one without images is empty.
             joined.write(next(filter(None, [file.readline() for file in files]), ""))
             # Process r of n had the images r, r + n, r + 2n, ...
@@ -72,7 +71,6 @@ class SavedPredictions:
         for file, part in zip(files, parts, strict=True):
             file.close()
             part.unlink()
-        os.replace(temporary, self.path)
 
     def _part(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.part{number}")

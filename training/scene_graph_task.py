@@ -8,9 +8,9 @@ from accelerate import Accelerator
 from torch import nn
 
 from speaq_hf import SpeaQForSceneGraphGeneration
+from speaq_hf.checkpoints.training_record import TrainingRecord
 from speaq_hf.data import predicate_names
 from speaq_hf.metrics import SceneGraphRecall
-from speaq_hf.training_record import TrainingRecord
 
 from .arguments import RunArguments
 from .data import TrainingData

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import BaseImageProcessor
 
-from speaq_hf.training_record import TrainingRecord
+from speaq_hf.checkpoints.training_record import TrainingRecord
 
 
 class Task(Protocol):

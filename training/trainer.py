@@ -17,9 +17,9 @@ from torch import nn
 from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from speaq_hf.checkpoints.training_record import DataSource, TrainingRecord
 from speaq_hf.data import SceneGraphCollator, SceneGraphTransform
 from speaq_hf.data.images import undecoded
-from speaq_hf.training_record import DataSource, TrainingRecord
 
 from .arguments import RunArguments
 from .augmented_rows import AugmentedRows

@@ -32,7 +32,11 @@ def app(
         str, typer.Option(help="What such a Space installs this package from: name, version or address.")
     ] = "speaq_hf[app]",
 ) -> None:
-    """Start the web app: choose a picture, see boxes and graph side by side, point, filter, download.
+    """Start the web app: choose a picture, see its graph.
+
+    Boxes and graph stand side by side, to point at, filter and download.
+
+    Examples:
 
     speaq app --model outputs/demo/run/final
 
@@ -41,11 +45,11 @@ def app(
     models = model or []
     with user_errors("app"):
         if write_space is not None:
-            from ..space_files import write_space as write_files
+            from ..app.space_files import write_space as write_files
 
             typer.echo(f"Wrote a Space to {write_files(write_space, models, requirement=requirement)}")
             return
-        from ..app import build_app, launch_app
+        from ..app.web_app import build_app, launch_app
 
         web_app = build_app(models)
         typer.echo(f"Open {launch_app(web_app, host=host, port=port, share=share)}")

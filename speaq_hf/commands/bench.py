@@ -34,7 +34,9 @@ def bench(
     threads: Annotated[int | None, typer.Option(help="Of torch; default: as the machine has it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure how fast a model is on an image: preprocessing, network and post-processing, and the memory they take.
+    """Measure how fast a model is, and its memory.
+
+    Preprocessing, network and post-processing of an image are timed one by one.
 
     Examples:
 
@@ -43,8 +45,8 @@ def bench(
     speaq bench outputs/speaq_vg/final photo.jpg --batch-size 1 --batch-size 8 --dtype bfloat16
     """
     with user_errors():
-        from ..bench_command import BenchOptions, run_benchmark
-        from ..report_tables import benchmark_text
+        from ..inspection.benchmark_run import BenchOptions, run_benchmark
+        from ..inspection.report_tables import benchmark_text
 
         options = BenchOptions(
             model=model, image=image, repeats=repeats, warm_up=warm_up, device=device, dtype=dtype, threads=threads,

@@ -35,7 +35,9 @@ def card(
         bool, typer.Option("--overwrite", help="Replace a card that this command has not written.")
     ] = False,
 ) -> None:
-    """Write the model card: data, recipe, results, use, limits, citation.
+    """Write a model's card.
+
+    It tells data, recipe, results, use, limits and citation.
 
     Example: speaq card outputs/speaq_vg --picture photo.jpg --license apache-2.0
 
@@ -43,9 +45,9 @@ def card(
     the Hub with the model, where a later `push_to_hub` of the model keeps it.
     """
     with user_errors("viz"):
-        from ..card_results import read_results
-        from ..checkpoint_files import CheckpointFiles
-        from ..model_card import CardOptions, build_model_card, is_written_here
+        from ..cards.card_results import read_results
+        from ..cards.model_card import CardOptions, build_model_card, is_written_here
+        from ..checkpoints.checkpoint_files import CheckpointFiles
         from ..text_files import check_writable, write_text
 
         files = CheckpointFiles.of(model)
@@ -57,7 +59,7 @@ def card(
         options = CardOptions(name, source, license, None if picture is None else "graph.png", published)
         text = str(build_model_card(files, options, results))
         if picture is not None:
-            from ..card_picture import draw_card_picture
+            from ..cards.card_picture import draw_card_picture
             from ..predictor import SceneGraphPredictor
 
             draw_card_picture(SceneGraphPredictor.from_pretrained(files.name), picture, path.with_name("graph.png"))

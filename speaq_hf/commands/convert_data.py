@@ -24,14 +24,17 @@ def convert_data(
         bool, typer.Option("--overwrite", help="Replace a target that this command wrote and that holds nothing else.")
     ] = False,
 ) -> None:
-    """Convert a scene graph data set, with all its splits, to another format.
+    """Convert a scene graph data set to another format.
 
-    The target must be a folder beside the source: not the source, not within it, and not one that contains it.
+    All its splits are converted. The target must be a folder beside the source: not the source, not within it, and
+    not one that contains it.
+
+    Example: speaq convert-data data/visual_genome data/genome_coco --format coco
     """
-    from ..data.scene_graph_files import convert_scene_graphs
-
     options = ({"images": images} if images else {}) | ({"keep_empty": True} if keep_empty else {})
     with user_errors("train"):
+        from ..data.scene_graph_files import convert_scene_graphs
+
         converted = convert_scene_graphs(
             source, target, format, source_format=source_format, overwrite=overwrite, **options
         )

@@ -41,6 +41,8 @@ def data_report(
     boxes without area or outside their image, relations to missing boxes, unknown classes, missing images or images of
     another size). Exits with 0 if there are at most warnings (duplicates, self relations, boxes across the border of
     their image, rows or files that nobody uses).
+
+    Example: speaq data-report data/visual_genome data/synthetic_genome --html report.html
     """
     with user_errors("train,viz"):
         from ..data.report import report_data, report_json

@@ -49,12 +49,15 @@ def evaluate(
     ] = None,
     report_images: Annotated[int, typer.Option(help="Most images of that page.")] = 1000,
 ) -> None:
-    """Judge files of predicted scene graphs, whoever made them, by one protocol or several.
+    """Judge predicted scene graphs, whoever made them.
 
-    With two files, also say which one is better, and whether that can be chance.
+    The files are judged by one protocol or several. With two files, also say which one is better, and whether that can
+    be chance.
+
+    Example: speaq evaluate --predictions predictions.jsonl --ground-truth data/visual_genome
     """
     with user_errors("train,eval,viz"):
-        from ..evaluation_command import EvaluationOptions, run_evaluation
+        from ..metrics.evaluation_run import EvaluationOptions, run_evaluation
 
         options = EvaluationOptions(
             split=split,

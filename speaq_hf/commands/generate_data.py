@@ -52,7 +52,12 @@ def generate_data(
     num_workers: Annotated[int | None, typer.Option(help="Processes; default one per core.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a set generated before.")] = False,
 ) -> None:
-    """Draw a synthetic scene graph data set in the file formats of Visual Genome."""
+    """Draw a synthetic scene graph data set.
+
+    Its files have the formats of Visual Genome.
+
+    Example: speaq generate-data data/synthetic_genome --num-images 5000 --seed 1
+    """
     if world is not None:
         _refuse_fixed_options(context, world)
         _generate_world(root, world, num_images, num_workers, overwrite)

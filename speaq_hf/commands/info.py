@@ -18,7 +18,9 @@ def info(
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what is in a model, without loading it; without a model, what there is to compute with.
+    """Say what is in a model, or what computes it.
+
+    A model is not loaded for that; without one, versions, devices and memory are listed.
 
     Examples:
 
@@ -29,10 +31,10 @@ def info(
     speaq info owner/name --revision v1 --json
     """
     with user_errors():
-        from ..checkpoint_files import CheckpointFiles
-        from ..checkpoint_report import checkpoint_report
-        from ..report_tables import checkpoint_text, system_text
-        from ..system_report import system_report
+        from ..checkpoints.checkpoint_files import CheckpointFiles
+        from ..inspection.checkpoint_report import checkpoint_report
+        from ..inspection.report_tables import checkpoint_text, system_text
+        from ..inspection.system_report import system_report
 
         if model is None:
             report, text = system_report(), system_text

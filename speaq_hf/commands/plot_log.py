@@ -22,8 +22,13 @@ def plot_log(
         ),
     ] = None,
 ) -> None:
-    """Draw the losses and metrics of a training run, or of several runs over each other."""
+    """Draw the losses and metrics of training runs.
+
+    Of several runs the curves lie over each other.
+
+    Example: speaq plot-log outputs/speaq_vg outputs/isg_vg --output curves.pdf
+    """
     with user_errors("viz"):
-        from ..training_curves import save_training_curves
+        from ..training_runs.training_curves import save_training_curves
 
         typer.echo(f"Wrote {save_training_curves(*runs, output=output)}")

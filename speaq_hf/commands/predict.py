@@ -89,9 +89,9 @@ def predict(
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a model of the Hub.")] = None,
 ) -> None:
-    """Predict the scene graphs of images, folders, videos or a camera, and print them or write them to files.
+    """Predict scene graphs of images, videos or a camera.
 
-    The model that comes with the package knows drawn scenes only; name another one for photographs. Of videos each frame is
+    They are printed, or written to files. The model that comes with the package knows drawn scenes only; name another one for photographs. Of videos each frame is
     predicted by itself.
 
     An interrupted run keeps what it has beside the output; the same command with --resume goes on. Images get their name as id,
@@ -102,8 +102,8 @@ def predict(
     be carried out, 130 or 143 when it was interrupted.
     """
     with user_errors("viz" if pictures else "train" if data else "video"), _quiet_when_nobody_reads():
-        from ..prediction_command import LoadOptions, run_prediction
         from ..prediction_run.frame_choice import FrameChoice
+        from ..prediction_run.prediction_command import LoadOptions, run_prediction
         from ..prediction_run.run_options import RunOptions
         from ..prediction_run.sources import SourceOptions
         from ..predictor import GraphOptions

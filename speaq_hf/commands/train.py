@@ -29,7 +29,9 @@ def train(
     cpu: Annotated[bool, typer.Option("--cpu", help="Train on the CPU, whatever else there is.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the command that would run.")] = False,
 ) -> None:
-    """Train a model with accelerate; --section.field value sets any option of the configuration.
+    """Train a model with accelerate.
+
+    --section.field value sets any option of the configuration.
 
     Examples:
 
@@ -40,7 +42,7 @@ def train(
     speaq train --config speaq_vg --training.resume_from auto
     """
     with user_errors("train"):
-        from ..training_command import TrainingCommand
+        from ..training_runs.training_command import TrainingCommand
 
         command = TrainingCommand.of(config, context.args, num_processes=num_processes, detector=detector, cpu=cpu)
     typer.echo(shlex.join(command.shown))

@@ -22,7 +22,7 @@ from transformers.image_utils import SizeDict
 
 from ..models.speaq.annotation_speaq import MIN_BOX_SIDE, renumber_relations
 from ..models.speaq.image_processing_speaq import get_resized_size
-from .images import read_image
+from .images import read_row_image
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ class SceneGraphTransform:
 def _example_from_row(row: Mapping[str, Any]) -> SceneGraphExample:
     # The reshapes give empty lists their columns back.
     return SceneGraphExample(
-        image=read_image(row),
+        image=read_row_image(row),
         boxes=np.asarray(row["objects"]["bbox"], np.float64).reshape(-1, 4),
         labels=np.asarray(row["objects"]["category"], np.int64),
         relations=np.asarray(row["relations"], np.int64).reshape(-1, 3),

@@ -18,7 +18,9 @@ import h5py
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..complete_files import complete_file
 from ..models.speaq.vg150 import VG150_OBJECTS, VG150_PREDICATES
+from ..text_files import write_text
 from .annotation_noise import SPLITS, AnnotationNoise
 from .domains import DOMAINS, FIRST_IMAGE_ID, MAX_IMAGES, GenomeFiles
 from .everyday_world import EVERYDAY
@@ -167,8 +169,9 @@ def generate_synthetic_genome(
     splits = assign_splits(num_images, split_shares)
     rows = _draw_all(root / files.images, recipe, splits, num_workers)
     rows = list(tqdm(rows, total=num_images, desc="Drawing scenes", unit="image", disable=not progress))
-    _write_json(root / files.categories, {**_vocabularies(rows, recipe), "generator": _provenance(recipe, num_images)})
-    _write_json(root / files.image_data, _image_sizes(recipe, files, num_images))
+    categories = {**_vocabularies(rows, recipe), "generator": _provenance(recipe, num_images)}
+    write_text(root / files.categories, json.dumps(categories))
+    write_text(root / files.image_data, json.dumps(_image_sizes(recipe, files, num_images)))
     _write_annotations(root / files.annotations, rows, splits, max(width, height))
     _marker(root, files).unlink()
     logger.info("Wrote %d images to %s.", num_images, root)
@@ -402,18 +405,10 @@ def _annotation_arrays(rows: list[_Annotation], splits: np.ndarray, long_side: i
 
 
 def _write_annotations(path: Path, rows: list[_Annotation], splits: np.ndarray, long_side: int) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with h5py.File(temporary, "w") as file:
+    with complete_file(path) as unfinished, h5py.File(unfinished, "w") as file:
         mark_validation_flag(file)
         for name, array in _annotation_arrays(rows, splits, long_side).items():
             file.create_dataset(name, data=array)
-    os.replace(temporary, path)
-
-
-def _write_json(path: Path, content: dict | list) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _vocabularies(rows: list[_Annotation], recipe: _Recipe) -> dict[str, dict]:

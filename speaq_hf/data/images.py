@@ -10,19 +10,18 @@ from datasets import Dataset
 from datasets import Image as ImageFeature
 from PIL import Image
 
-from ..image_reading import UnreadableImageError
-from ..image_reading import read_image as read_image_of_any_source
+from ..image_reading import UnreadableImageError, read_image
 
 
 def undecoded(dataset: Dataset) -> Dataset:
-    """The dataset with its images as paths and bytes, for `read_image` to decode. A transform set on it is kept.
+    """The dataset with its images as paths and bytes, for `read_row_image` to decode. A transform set on it is kept.
 
     `datasets` decodes an image before a transform sees the row, and its errors do not say which image failed.
     """
     return dataset.cast_column("image", ImageFeature(decode=False))
 
 
-def read_image(row: Mapping[str, Any]) -> Image.Image:
+def read_row_image(row: Mapping[str, Any]) -> Image.Image:
     """The RGB image of a row, upright.
 
     Args:
@@ -38,6 +37,6 @@ def read_image(row: Mapping[str, Any]) -> Image.Image:
     file = getattr(image, "filename", None) if isinstance(image, Image.Image) else image["path"]
     name = f"image {row.get('image_id')} ({file or 'stored in the dataset'})"
     try:
-        return read_image_of_any_source(image, name)
+        return read_image(image, name)
     except UnreadableImageError as error:
         raise UnreadableImageError(f"{error}; replace the file, or leave the image out") from error

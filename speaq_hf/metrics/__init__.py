@@ -1,8 +1,9 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
 """Evaluation of scene graphs. The `evaluate` metric is loaded by path, see `scene_graph_recall_metric`."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy_names import lazy_names
 
 
 if TYPE_CHECKING:
@@ -47,8 +48,4 @@ _MODULES = {
     "ground_objects": "oracle",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

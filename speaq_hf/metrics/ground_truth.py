@@ -14,7 +14,7 @@ from datasets import Dataset
 from PIL import Image
 
 from ..data import load_scene_graphs, predicate_statistics, zero_shot_triplets
-from ..data.images import UnreadableImageError, read_image, undecoded
+from ..data.images import UnreadableImageError, read_row_image, undecoded
 from ..data.missing_split import MissingSplitError
 from ..data.scene_graph_files import recognise_format
 from ..data.scene_graph_table import SceneGraphTable
@@ -124,7 +124,7 @@ class GroundTruth:
         if self._pictures is None:
             return None
         try:
-            return read_image(self._pictures[row])
+            return read_row_image(self._pictures[row])
         except (UnreadableImageError, OSError) as error:
             logger.warning("a picture is left out: %s", error)
             return None

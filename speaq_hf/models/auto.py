@@ -6,6 +6,7 @@ from collections import OrderedDict
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForObjectDetection
 from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES
 from transformers.utils import is_torchvision_available
 
 from .speaq.configuration_speaq import SpeaQConfig
@@ -26,6 +27,8 @@ def register_auto_classes() -> None:
     # The second is the name that a saved model goes by where this package is missing.
     for auto_class in (AutoModelForSceneGraphGeneration, AutoModelForObjectDetection):
         auto_class.register(SpeaQConfig, SpeaQForSceneGraphGeneration, exist_ok=True)
+    # `pipeline("object-detection")` calls every model that is not in this table unsupported, also registered ones.
+    MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES["speaq"] = SpeaQForSceneGraphGeneration.__name__
     processors = {"pil": SpeaQImageProcessorPil}
     if is_torchvision_available():
         processors["torchvision"] = SpeaQImageProcessor

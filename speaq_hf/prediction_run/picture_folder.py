@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..complete_files import complete_file
 from ..scene_graph import SceneGraph
 from .safe_names import safe_name
 from .sources import SourceImage
@@ -51,9 +52,5 @@ class PictureFolder:
         path.parent.mkdir(parents=True, exist_ok=True)
         shown = graph.filter(min_score=self.min_score).top(self.max_relations)
         figure = shown.plot(image, max_relations=self.max_relations)
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            figure.savefig(temporary, dpi=_DPI, format="png")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with complete_file(path) as unfinished:
+            figure.savefig(unfinished, dpi=_DPI, format="png")

@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import av
 from PIL import Image
+
+from ..complete_files import CompleteFileWriter
 
 
 _CLOCK = Fraction(1, 60_000)  # seconds; fine enough for every frame rate, and MPEG-4 knows none finer
@@ -20,7 +21,7 @@ _LARGEST_RATE = 240
 _PRIMING = 0.2  # seconds; what an audio decoder needs before the first sound that is heard
 
 
-class VideoWriter:
+class VideoWriter(CompleteFileWriter):
     """A video file that appears when it is complete.
 
         with VideoWriter("out.mp4", (640, 480), 25, sound_of="in.mp4") as writer:
@@ -85,17 +86,6 @@ class VideoWriter:
         except av.FFmpegError:  # nothing was written yet that could be finished
             pass
         self._temporary.unlink(missing_ok=True)
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
 
 
 class _Sound:

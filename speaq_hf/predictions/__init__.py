@@ -4,8 +4,7 @@
 Names are resolved on first use; reading needs numpy only.
 """
 
-from importlib import import_module
-from typing import Any
+from ..lazy_names import lazy_names
 
 
 _MODULE_OF = {
@@ -18,13 +17,4 @@ _MODULE_OF = {
 }
 
 __all__ = sorted(_MODULE_OF)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

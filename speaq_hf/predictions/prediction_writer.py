@@ -8,14 +8,14 @@ import operator
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
+from ..complete_files import CompleteFileWriter
 from ..scene_graph import SceneGraph
 from . import jsonl, sgbench
 
 
-class PredictionWriter:
+class PredictionWriter(CompleteFileWriter):
     """A file of predictions that appears when all are written, complete or not at all. Without any image it is an empty file
     of the format, which `read_predictions` refuses.
 
@@ -82,17 +82,6 @@ class PredictionWriter:
         """Removes what was written."""
         self._file.close()
         self._temporary.unlink(missing_ok=True)
-
-    def __enter__(self) -> PredictionWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
 
 
 class _Lines:

@@ -6,8 +6,8 @@ from huggingface_hub import HfApi, ModelCard
 from typer.testing import CliRunner
 
 from speaq_hf import SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
+from speaq_hf.cards.model_card import write_model_card
 from speaq_hf.cli import app
-from speaq_hf.model_card import write_model_card
 from tests.helpers import tiny_config
 
 

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from speaq_hf import evaluation_command
 from speaq_hf.cli import app
 from speaq_hf.data import load_scene_graphs, predicate_statistics, save_scene_graphs, zero_shot_triplets
 from speaq_hf.data.scene_graph_table import SceneGraphTable
 from speaq_hf.json_files import finite_or_none
-from speaq_hf.metrics import PROTOCOLS, ObjectPrecision, SceneGraphRecall, compare_recall
+from speaq_hf.metrics import PROTOCOLS, ObjectPrecision, SceneGraphRecall, compare_recall, evaluation_run
 from speaq_hf.metrics.evaluation_text import evaluation_text
 from speaq_hf.metrics.file_evaluation import _check_order
 from speaq_hf.metrics.ground_truth import GroundTruth
@@ -406,7 +405,7 @@ def test_tables_are_shown_though_the_results_cannot_be_written(root, files, tmp_
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(evaluation_command, "write_json", full)
+    monkeypatch.setattr(evaluation_run, "write_json", full)
     message = said(run(root, files[0], output=tmp_path / "o"))
     assert "protocol speaq" in message and "No space left" in message
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 from huggingface_hub import ModelCard
 
-from speaq_hf.checkpoint_files import CheckpointFiles
-from speaq_hf.training_record import TrainingRecord
+from speaq_hf.checkpoints.checkpoint_files import CheckpointFiles
+from speaq_hf.checkpoints.training_record import TrainingRecord
 from training import pretrain_detector
 
 from .test_pretrain_detector import run as run_program
@@ -59,7 +59,7 @@ def test_a_model_tells_what_it_started_from(micro_run, tmp_path):
 def test_a_model_is_saved_without_a_card_if_it_cannot_be_written(micro_run, monkeypatch, caplog, missing):
     if missing == "jinja2":
         monkeypatch.setitem(sys.modules, "jinja2", None)
-        monkeypatch.delitem(sys.modules, "speaq_hf.text_templates", raising=False)
+        monkeypatch.delitem(sys.modules, "speaq_hf.cards.text_templates", raising=False)
     else:
         monkeypatch.setattr("speaq_hf.project_files._MARKS", ("no such file",))
     folder = run(micro_run("run", "--training.max_steps", "1"))

@@ -29,7 +29,7 @@ from transformers.utils import is_torchvision_available
 
 from .annotation_speaq import prepare_labels
 from .image_pixels_speaq import to_eight_bits
-from .post_processing_speaq import check_names, post_process_scene_graph
+from .post_processing_speaq import check_names, post_process_object_detection, post_process_scene_graph
 from .remote_code_speaq import add_entries, copy_processor_code, processor_entries
 from .scene_graph_speaq import SceneGraph
 
@@ -233,6 +233,30 @@ class SpeaQImageProcessingMixin:
             id2label=self.id2label if id2label is None else id2label,
             id2predicate=self.id2predicate if id2predicate is None else id2predicate,
         )
+
+    def post_process_object_detection(
+        self,
+        outputs: Any,
+        threshold: float = 0.5,
+        target_sizes: Tensor | Sequence[tuple[int, int]] | None = None,
+        nms_threshold: float = 0.5,
+    ) -> list[dict[str, Tensor]]:
+        """Takes the objects alone, for `pipeline("object-detection")` and other code for detectors.
+
+        Args:
+            outputs: What `SpeaQForSceneGraphGeneration` returned for B images.
+            threshold: Objects with a higher score are kept.
+            target_sizes: (height, width) in pixels of each of the B images; `None` leaves boxes in [0, 1] of their image.
+            nms_threshold: IoU in [0, 1] above which two boxes of one class are one object.
+
+        Returns:
+            Per image `scores` `(n,)`, `labels` `(n,)` and `boxes` `(n, 4)` as (x1, y1, x2, y2), best first.
+
+        Raises:
+            ValueError: An output is missing, misshapen or not finite, or an argument is out of range.
+            TypeError: An argument is not of the type above.
+        """
+        return post_process_object_detection(outputs, threshold, target_sizes, nms_threshold)
 
     def _preprocess(
         self,

@@ -100,6 +100,38 @@ def post_process_scene_graph(
     return graphs
 
 
+def post_process_object_detection(
+    outputs: Any,
+    threshold: float = 0.5,
+    target_sizes: Tensor | Sequence[tuple[int, int]] | None = None,
+    nms_threshold: float = 0.5,
+) -> list[dict[str, Tensor]]:
+    """Takes the objects of the scene graphs alone, in the form that transformers' detectors have.
+
+    Args:
+        outputs: See `post_process_scene_graph`.
+        threshold: Objects with a higher score are kept.
+        target_sizes: (height, width) in pixels of each of the B images; `None` leaves boxes in [0, 1] of their image.
+        nms_threshold: See `post_process_scene_graph`; unlike DETR's, the queries propose most objects several times.
+
+    Returns:
+        Per image `scores` `(n,)`, `labels` `(n,)` and `boxes` `(n, 4)` as (x1, y1, x2, y2), best first.
+
+    Raises:
+        ValueError: An output is missing, misshapen or not finite, or an argument is out of range.
+        TypeError: An argument is not of the type above.
+    """
+    if target_sizes is None:
+        target_sizes = [(1, 1)] * len(_output(outputs, "subject_logits"))
+    graphs = post_process_scene_graph(outputs, target_sizes, nms_threshold=nms_threshold)
+    return [_detections(graph, threshold) for graph in graphs]
+
+
+def _detections(graph: SceneGraph, threshold: float) -> dict[str, Tensor]:
+    kept = graph.scores > threshold
+    return {"scores": graph.scores[kept], "labels": graph.labels[kept], "boxes": graph.boxes[kept]}
+
+
 def relation_candidates(outputs: Any, predicates_per_query: int = 1) -> RelationCandidates:
     """Reads what every relation query proposes off the model's outputs.
 

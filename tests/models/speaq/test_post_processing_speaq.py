@@ -328,3 +328,27 @@ def test_a_threshold_of_one_merges_no_boxes() -> None:
     outputs = {name: value.repeat(1, 2, 1) for name, value in outputs_of(images=1, queries=4).items()}
     (graph,) = post_process_scene_graph(outputs, SIZES[:1], nms_threshold=1)
     assert len(graph.boxes) == 16
+
+
+# Objects alone
+
+
+def test_detections_are_the_objects_of_the_graph_above_the_threshold() -> None:
+    processor, outputs = SpeaQImageProcessorPil(), outputs_of()
+    graphs = processor.post_process_scene_graph(outputs, SIZES)
+    threshold = float(graphs[0].scores[2])
+    detections = processor.post_process_object_detection(outputs, threshold, torch.tensor(SIZES))
+    assert len(detections[0]["scores"]) == 2  # the third has the threshold itself
+    for graph, found in zip(graphs, detections, strict=True):
+        count = int((graph.scores > threshold).sum())
+        for name in ("scores", "labels", "boxes"):
+            assert torch.equal(found[name], getattr(graph, name)[:count])
+
+
+def test_detections_are_relative_to_the_image_without_its_size() -> None:
+    processor, outputs = SpeaQImageProcessorPil(), outputs_of()
+    relative = processor.post_process_object_detection(outputs, threshold=0.0)
+    absolute = processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=SIZES)
+    for (height, width), one, other in zip(SIZES, relative, absolute, strict=True):
+        scale = torch.tensor([width, height, width, height])
+        torch.testing.assert_close(one["boxes"] * scale, other["boxes"], atol=1e-3, rtol=0)  # pixels

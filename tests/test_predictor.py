@@ -1,0 +1,38 @@
+"""Model and image processor together: where the model computes, and what becomes of the images."""
+
+import numpy as np
+import pytest
+import torch
+
+from speaq_hf.image_reading import read_image
+from speaq_hf.predictor import SceneGraphPredictor
+
+
+IMAGE = read_image(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return SceneGraphPredictor.from_pretrained(device="cpu")([IMAGE])[0]
+
+
+def test_a_model_stays_where_a_device_map_has_put_it(graph, tmp_path):
+    """transformers refuses to move such a model."""
+    places = {"model": "disk", "class_head": "cpu", "predicate_head": "cpu", "box_head": "disk"}
+    predictor = SceneGraphPredictor.from_pretrained(
+        device_map=places, offload_folder=str(tmp_path), offload_buffers=True
+    )
+    assert predictor.model.hf_device_map == places
+    assert predictor([IMAGE]) == [graph]
+
+
+def test_a_device_map_leaves_no_choice_of_device():
+    with pytest.raises(ValueError, match="expected `device` or `device_map`, got both: cuda and auto"):
+        SceneGraphPredictor.from_pretrained(device="cuda", device_map="auto")
+
+
+def test_images_follow_the_number_format_of_the_model(graph):
+    predictor = SceneGraphPredictor.from_pretrained(device="cpu", dtype="bfloat16")
+    assert predictor.compute(predictor.prepare([IMAGE]))["subject_logits"].dtype == torch.bfloat16
+    (rounded,) = predictor([IMAGE])
+    assert abs(float(rounded.scores[0] - graph.scores[0])) < 0.1
