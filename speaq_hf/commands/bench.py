@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from .shared_options import Device, NumberFormat
 from .user_errors import user_errors
 
 
@@ -25,12 +26,8 @@ def bench(
     ] = None,
     repeats: Annotated[int, typer.Option(help="Runs that count.")] = 10,
     warm_up: Annotated[int, typer.Option(help="Runs before them.")] = 2,
-    device: Annotated[
-        str | None, typer.Option(help="Where to compute; default: the accelerator, if there is one.")
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="Number format: float32, bfloat16, float16; default: the model's.")
-    ] = None,
+    device: Device = None,
+    dtype: NumberFormat = None,
     threads: Annotated[int | None, typer.Option(help="Of torch; default: as the machine has it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .shared_options import Revision
 from .user_errors import user_errors
 
 
@@ -15,7 +16,7 @@ def info(
     model: Annotated[
         str | None, typer.Argument(help="Folder of a model or of its training run, or a Hub name.")
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")] = None,
+    revision: Revision = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what is in a model, or what computes it.

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from .shared_options import Device, NumberFormat, Revision
 from .user_errors import user_errors
 
 
@@ -81,18 +82,14 @@ def predict(
     ] = True,
     batch_size: Annotated[int, typer.Option(help="Images at once.")] = 8,
     num_workers: Annotated[int, typer.Option(help="Threads that read images meanwhile.")] = 4,
-    device: Annotated[
-        str | None, typer.Option(help="Where to compute; default: the accelerator if there is one.")
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="Number format of the model: float32, bfloat16 or float16.")
-    ] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a model of the Hub.")] = None,
+    device: Device = None,
+    dtype: NumberFormat = None,
+    revision: Revision = None,
 ) -> None:
     """Predict scene graphs of images, videos or a camera.
 
-    They are printed, or written to files. The model that comes with the package knows drawn scenes only; name another one for photographs. Of videos each frame is
-    predicted by itself.
+    They are printed, or written to files. The model that comes with the package knows drawn scenes only; name another one for
+    photographs. Of videos each frame is predicted by itself.
 
     An interrupted run keeps what it has beside the output; the same command with --resume goes on. Images get their name as id,
     within their folder and without suffix, as a number where it is one; --data takes the ids of a data set.
