@@ -1,8 +1,11 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
 """The `speaq` command: one sub-command per task, each a thin layer over the library."""
 
+from typing import Annotated
+
 import typer
 
+from . import __version__
 from .commands.app import app as web_app
 from .commands.bench import bench
 from .commands.card import card
@@ -18,6 +21,12 @@ from .commands.predict import predict
 from .commands.train import SETTINGS, train
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"speaq_hf {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="speaq",
     help="Scene graph generation with SpeaQ.",
@@ -29,7 +38,11 @@ app = typer.Typer(
 
 
 @app.callback()
-def _speaq() -> None:
+def _speaq(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
     """Scene graph generation with SpeaQ."""
 
 

@@ -67,7 +67,7 @@ class ModelFacts:
     @property
     def variant_name(self) -> str:
         """As the papers write it."""
-        return _VARIANTS.get(self.variant, "between SpeaQ and Iterative SGG")
+        return _VARIANTS.get(self.variant, "A mixture of SpeaQ and Iterative SGG")
 
     @property
     def backbone(self) -> str:

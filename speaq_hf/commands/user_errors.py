@@ -25,6 +25,11 @@ def user_errors(extras: str = "") -> Iterator[None]:
     except ImportError as error:
         if not extras:
             raise
-        raise typer.BadParameter(f"pip install speaq_hf[{extras}] first ({error})") from error
+        raise typer.BadParameter(_how_to_install(extras, str(error))) from error
     except (ValueError, TypeError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def _how_to_install(extras: str, error: str) -> str:
+    """What is missing, and the command that installs it, unless the error says it."""
+    return error if "pip install" in error else f'{error}; pip install "speaq_hf[{extras}]" first'

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ..scene_graph import SceneGraph
 from .class_colors import Color, class_color, text_color
 from .readable_text import object_names
+from .shown_graph import shown_graph
 
 
 _LEAST_SIDE, _LARGEST_SIDE = 360, 1280  # pixels of a drawn frame: text must be readable and drawing fast
@@ -70,7 +71,7 @@ class FrameArtist:
         Returns:
             The picture, of `size`.
         """
-        shown = graph.filter(min_score=self._min_score).top(self._max_relations)
+        shown = shown_graph(graph, self._max_relations, self._min_score)
         names = object_names(shown, list(range(len(shown.boxes))))
         canvas = Image.new("RGB", self._layout.canvas, _PANEL_COLOR)
         if image.size != self._layout.frame:

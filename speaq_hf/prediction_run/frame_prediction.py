@@ -10,6 +10,7 @@ from itertools import islice
 from ..predictor import GraphOptions, SceneGraphPredictor
 from ..scene_graph import SceneGraph
 from .frame_ids import frame_id
+from .shown_graph import shown_graph
 from .video_reading import VideoFrame
 
 
@@ -22,7 +23,7 @@ def frame_line(video_id: int | str, frame: VideoFrame, graph: SceneGraph, predic
 
 def frame_text(frame: VideoFrame, graph: SceneGraph, max_relations: int = 5, min_score: float = 0.05) -> str:
     """One line for a terminal: the time and the best relations."""
-    shown = ", ".join(map(str, graph.filter(min_score=min_score).top(max_relations).triplets()))
+    shown = ", ".join(map(str, shown_graph(graph, max_relations, min_score).triplets()))
     return f"{frame.time:8.2f} s  {shown or '–'}"
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from ..complete_files import complete_file
 from ..scene_graph import SceneGraph
 from .safe_names import safe_name
+from .shown_graph import shown_graph
 from .sources import SourceImage
 
 
@@ -50,7 +51,7 @@ class PictureFolder:
         """Draws one picture, complete or not at all."""
         path = self.path(source)
         path.parent.mkdir(parents=True, exist_ok=True)
-        shown = graph.filter(min_score=self.min_score).top(self.max_relations)
+        shown = shown_graph(graph, self.max_relations, self.min_score)
         figure = shown.plot(image, max_relations=self.max_relations)
         with complete_file(path) as unfinished:
             figure.savefig(unfinished, dpi=_DPI, format="png")

@@ -25,6 +25,10 @@ from .sources import SourceOptions
 
 _LOW_SCORE = 0.05  # a model that knows such images has better relations
 _MOST_LISTED = 10
+# Said whatever the scores are: some photographs get high ones.
+_PACKAGED_MODEL = (
+    "The model that comes with the package knows drawn scenes only; for photographs name another one with --model"
+)
 
 Say = Callable[[str], Any]
 
@@ -116,8 +120,10 @@ def _interrupted(run: PredictionRun | None, options: RunOptions) -> str:
 def _report(summary: RunSummary, options: RunOptions, load: LoadOptions, seconds: float, show: Say, warn: Say) -> None:
     if options.writes_files:
         show(_written(summary, options, seconds))
-    if summary.num_predicted and summary.best_score < _LOW_SCORE:
-        warn(_low_scores(summary.best_score, load.model))
+    if summary.num_predicted and load.model is None:
+        warn(_PACKAGED_MODEL)
+    elif summary.num_predicted and summary.best_score < _LOW_SCORE:
+        warn(f"No relation scores more than {summary.best_score:.2f}: does the model know such images?")
     if summary.skipped:
         warn("\n".join(_listed(summary.skipped, options.skipped_file)))
 
@@ -134,15 +140,6 @@ def _share(summary: RunSummary) -> str:
         if summary.num_predicted == summary.num_written
         else f"{summary.num_predicted} of them predicted here and now"
     )
-
-
-def _low_scores(best: float, model: str | None) -> str:
-    if model is None:
-        return (
-            f"No relation scores more than {best:.2f}: the model that comes with the package knows drawn scenes only. For photographs, "
-            "name another one with --model"
-        )
-    return f"No relation scores more than {best:.2f}: does the model know such images?"
 
 
 def _listed(skipped: dict[str, str], file: Path | None) -> Iterator[str]:

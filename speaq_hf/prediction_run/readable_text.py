@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ..scene_graph import SceneGraph
+from .shown_graph import shown_graph
 
 
 _LIKELY = 0.5  # objects at least as probable are listed even without a relation
@@ -24,9 +25,7 @@ def readable_graph(name: str, graph: SceneGraph, max_relations: int = 20, min_sc
         Lines without an end.
     """
     height, width = graph.image_size
-    related = graph.filter(min_score=min_score, min_object_score=0.0, keep_isolated=True).top(
-        max_relations, keep_isolated=True
-    )
+    related = shown_graph(graph, max_relations, min_score, keep_isolated=True)
     kept = sorted(_listed_objects(related), key=lambda row: -related.scores[row].item())
     names = object_names(related, kept)
     relations = [

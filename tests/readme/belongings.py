@@ -55,14 +55,16 @@ def provide_video(clone: Path) -> None:
 
 
 def provide_own_images(clone: Path, metadata: Block) -> None:
-    """The two images that the README annotates."""
+    """The two images that the README annotates, and more like the first."""
     from PIL import Image
 
     folder = clone / "data" / "mine"
     folder.mkdir(parents=True)
-    (folder / "metadata.jsonl").write_text(metadata.code)
-    for line in metadata.code.splitlines():
-        Image.new("RGB", (120, 90), "white").save(folder / json.loads(line)["file_name"])
+    first, second = map(json.loads, metadata.code.splitlines())
+    entries = [first, second, *(first | {"file_name": f"{number}.jpg"} for number in range(8))]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, entries)))
+    for entry in entries:
+        Image.new("RGB", (120, 90), "white").save(folder / entry["file_name"])
 
 
 def provide_published_weights(clone: Path) -> None:

@@ -5,7 +5,7 @@ network=(--model.backbone_config "$small" --model.freeze_backbone_stages 0 --mod
 network+=(--model.decoder_layers 2 --model.encoder_attention_heads 2 --model.decoder_attention_heads 2)
 network+=(--model.encoder_ffn_dim 16 --model.decoder_ffn_dim 16 --model.num_object_queries 8)
 run=(--data.short_edges "[64]" --data.test_short_edge 64 --data.longest_edge 64 --data.crop_probability 0 --data.num_workers 0)
-run+=(--training.max_steps 2 --training.batch_size 2 --training.milestones "[1]" --training.mixed_precision "no")
+run+=(--training.max_steps 2 --training.batch_size 4 --training.milestones "[1]" --training.mixed_precision "no")
 run+=(--evaluation.steps 0 --evaluation.max_images 4 --training.overwrite true)
 
 make() {
@@ -37,6 +37,7 @@ speaq() {
     app*--write-space*) command speaq "$@" ;;
     app*) serve_app "$@" ;;
     generate-data*) command speaq "$@" --num-images 40 ;;
+    train*) command speaq "$@" --training.max_steps 2 --training.batch_size 2 --evaluation.steps 0 ;;
     bench*) command speaq "$@" --repeats 2 ;;
     predict*photos*) command speaq "$@" || [ $? -eq 1 ] ;; # one of the photos is no image, and said to be
     *) command speaq "$@" ;;

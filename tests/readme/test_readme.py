@@ -1,6 +1,7 @@
 """The README's code is code, and does what it says."""
 
 import ast
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from speaq_hf import SpeaQConfig
 from speaq_hf.cli import app
+from training.configuration_file import SECTIONS, describe_options
 
 from .blocks import read_blocks
 from .follow import ROOT, follow
@@ -35,7 +38,15 @@ def test_python_is_python(block):
 def test_commands_have_the_options_they_are_shown_with(words):
     command = get_command(app).commands[words[1]]
     known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
-    assert not [word for word in words[2:] if word.startswith("-") and word not in known]
+    known |= set(re.findall(r"\w+\.\w+", describe_options(SECTIONS))) | {
+        f"model.{name}" for name in SpeaQConfig().to_dict()
+    }
+    words = [word.removeprefix("--") if "." in word else word for word in words]
+    assert not [
+        word
+        for word in words[2:]
+        if (word.startswith("-") or re.fullmatch(r"(data|model|training|evaluation)\.\w+", word)) and word not in known
+    ]
 
 
 def test_programs_exist():

@@ -36,7 +36,7 @@ SECTION = (ROOT / "README.md").read_text().split("## Train on your own images in
 
 def read_example() -> tuple[list[str], list[list[str]]]:
     """The lines of the metadata, and the words of the commands."""
-    metadata, commands = (re.search(rf"```{kind}\n(.*?)```", SECTION, re.DOTALL)[1] for kind in ("json", "bash"))
+    metadata, _, commands = re.findall(r"```(?:json|bash)\n(.*?)```", SECTION, re.DOTALL)
     return metadata.splitlines(), [
         shlex.split(line, comments=True) for line in commands.replace("\\\n", "").splitlines()
     ]
@@ -184,7 +184,6 @@ def test_the_mixture_of_the_readme_gives_losses(genome, tmp_path):
     real = generate_synthetic_genome(tmp_path / "real", 30, 1, domain="real", image_size=64, num_workers=1)
     text = (ROOT / "README.md").read_text().split("## Mix with synthetic data")[1].split("\n## ")[0]
     code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)).replace("batch_size=20", "batch_size=10")
-    code = code.replace('genome", "train")', 'genome", "train", num_validation_images=None)')
     code = code.replace("data/visual_genome", str(real)).replace("data/synthetic_genome", str(genome))
     losses = []
 
