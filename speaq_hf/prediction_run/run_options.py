@@ -54,6 +54,10 @@ class RunOptions:
             raise ValueError(f"--format must be one of {', '.join(FORMATS)}, got {self.format!r}")
         if self.format != "jsonl" and not self.predicate_probabilities:
             raise ValueError(f"{self.format} has no probabilities of all predicates to leave out; only jsonl has")
+        if self.format == "jsonl" and self.output is not None and self.output.suffix == ".json":
+            raise ValueError(
+                f"{self.output}: predictions are written line by line, as .jsonl; or name --format coco or sgbench"
+            )
         if self.resume and self.overwrite:
             raise ValueError("--resume goes on with what is there, --overwrite replaces it: take one of them")
         self._check_numbers()

@@ -55,6 +55,7 @@ def test_a_folder_gives_a_file_and_bad_images_exit_code_1(photos, tmp_path):
         (["PHOTO", "--device", "toaster"], "--device toaster"),
         (["PHOTO", "--top-k", "0"], "--top-k must be at least 1"),
         (["PHOTO", "--model", "no/such/model"], "no/such/model"),
+        (["PHOTO", "--output", "a.json"], "a.json: predictions are written line by line"),
         (["PHOTO", "--output", "FOLDER"], "is a folder; name a file in it"),
     ],
 )
