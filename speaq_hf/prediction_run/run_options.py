@@ -54,7 +54,7 @@ class RunOptions:
             raise ValueError(f"--format must be one of {', '.join(FORMATS)}, got {self.format!r}")
         if self.format != "jsonl" and not self.predicate_probabilities:
             raise ValueError(f"{self.format} has no probabilities of all predicates to leave out; only jsonl has")
-        if self.format == "jsonl" and self.output is not None and self.output.suffix == ".json":
+        if self.format == "jsonl" and str(self.output).endswith(".json"):
             raise ValueError(
                 f"{self.output}: predictions are written line by line, as .jsonl; or name --format coco or sgbench"
             )
