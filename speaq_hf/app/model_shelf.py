@@ -9,6 +9,7 @@ from threading import Lock
 
 from ..packaged_models import packaged_model
 from ..predictor import SceneGraphPredictor
+from ..quiet_loading import without_progress_bars
 
 
 PACKAGED_MODEL = "speaq-tiny (packaged)"  # no folder and no Hub name
@@ -38,5 +39,6 @@ class ModelShelf:
         with self._lock:  # two visitors at once load it once
             if name not in self._loaded:
                 source = packaged_model() if name == PACKAGED_MODEL else name
-                self._loaded[name] = SceneGraphPredictor.from_pretrained(source)
+                with without_progress_bars():
+                    self._loaded[name] = SceneGraphPredictor.from_pretrained(source)
             return self._loaded[name]

@@ -61,8 +61,12 @@ def card(
         if picture is not None:
             from ..cards.card_picture import draw_card_picture
             from ..predictor import SceneGraphPredictor
+            from ..quiet_loading import without_progress_bars
 
-            draw_card_picture(SceneGraphPredictor.from_pretrained(files.name), picture, path.with_name("graph.png"))
+            with without_progress_bars():
+                draw_card_picture(
+                    SceneGraphPredictor.from_pretrained(files.name), picture, path.with_name("graph.png")
+                )
         write_text(path, text)
     typer.echo(f"Wrote {path}")
 

@@ -15,6 +15,7 @@ from ..checkpoints.checkpoint_files import CheckpointFiles
 from ..image_reading import read_image
 from ..packaged_models import packaged_model
 from ..predictor import SceneGraphPredictor
+from ..quiet_loading import without_progress_bars
 from .model_benchmark import BatchSpeed, measure, measure_batch
 from .system_report import device_report
 
@@ -86,7 +87,8 @@ def _load(source: str, options: BenchOptions) -> SceneGraphPredictor:
         raise ValueError(f"there is no device {options.device!r}: {str(error).splitlines()[0]}") from error
     dtype = {} if options.dtype is None else {"dtype": getattr(torch, options.dtype)}
     try:
-        return SceneGraphPredictor.from_pretrained(source, device=device, **dtype)
+        with without_progress_bars():
+            return SceneGraphPredictor.from_pretrained(source, device=device, **dtype)
     except (RuntimeError, AssertionError) as error:  # of a device that this machine or this torch does not have
         raise ValueError(f"cannot compute on {options.device}: {str(error).splitlines()[0]}") from error
 

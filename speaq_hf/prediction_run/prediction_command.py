@@ -6,15 +6,14 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.utils import logging as transformers_logging
 
 from ..predictor import SceneGraphPredictor
+from ..quiet_loading import without_progress_bars
 from .interruption import InterruptedRun, interruptible
 from .processes import Processes, is_launched
 from .readable_text import printable
@@ -63,7 +62,7 @@ class LoadOptions:
             raise ValueError(f"--dtype must be float32, bfloat16 or float16, got {self.dtype!r}")
         try:
             target = self.device and torch.device(self.device)
-            with _without_progress_bars():
+            with without_progress_bars():
                 return SceneGraphPredictor.from_pretrained(self.model, device=target or device, **given)
         except (RuntimeError, AssertionError) as error:  # of torch, about devices
             raise ValueError(f"--device {self.device or device}: {str(error).splitlines()[0]}") from error
@@ -148,15 +147,3 @@ def _listed(skipped: dict[str, str], file: Path | None) -> Iterator[str]:
         yield printable(f"  {name}: {reason}")
     if len(skipped) > _MOST_LISTED:
         yield f"  … and {len(skipped) - _MOST_LISTED} more"
-
-
-@contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    """Loading a small model is no news."""
-    was_enabled = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            transformers_logging.enable_progress_bar()
