@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from speaq_hf import SpeaQConfig
+from speaq_hf import SpeaQConfig, SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
 
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -86,3 +86,10 @@ def random_layers(num_layers: int = 2, images: int = 2, queries: int = 20, seed:
             layer[name] = 0.1 + 0.5 * torch.rand(images, queries, 4, generator=generator)
         layers.append(layer)
     return layers
+
+
+def save_tiny_model(folder: Path) -> Path:
+    """Writes `tiny_config`'s network with random weights, and an image processor; the folder."""
+    SpeaQForSceneGraphGeneration(tiny_config()).save_pretrained(folder)
+    SpeaQImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 100}).save_pretrained(folder)
+    return folder

@@ -53,4 +53,4 @@ def _probabilities(name: str, value: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
-    print(json.dumps(report(Path(sys.argv[1]), *sys.argv[2:])))
+    sys.stdout.write(json.dumps(report(Path(sys.argv[1]), *sys.argv[2:])) + "\n")

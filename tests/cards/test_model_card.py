@@ -12,7 +12,7 @@ import yaml
 from huggingface_hub import ModelCard
 from PIL import Image
 
-from speaq_hf import SpeaQConfig, SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
+from speaq_hf import SpeaQConfig, SpeaQForSceneGraphGeneration
 from speaq_hf.cards.card_results import read_results, to_eval_results
 from speaq_hf.cards.citations import read_references, to_bibtex
 from speaq_hf.cards.model_card import CardOptions, build_model_card, is_written_here, write_model_card
@@ -20,7 +20,7 @@ from speaq_hf.cards.published_results import PUBLISHED
 from speaq_hf.checkpoints.checkpoint_files import CheckpointFiles
 from speaq_hf.checkpoints.training_record import DataSource, TrainingRecord, public_name
 from speaq_hf.packaged_models import packaged_model
-from tests.helpers import tiny_config
+from tests.helpers import save_tiny_model, tiny_config
 
 
 ROOT = Path(__file__).parents[2]
@@ -29,10 +29,7 @@ CARDS = ROOT / "model_cards"
 
 @pytest.fixture
 def saved(tmp_path):
-    folder = tmp_path / "graphs"
-    SpeaQForSceneGraphGeneration(tiny_config()).save_pretrained(folder)
-    SpeaQImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 100}).save_pretrained(folder)
-    return folder
+    return save_tiny_model(tmp_path / "graphs")
 
 
 @pytest.fixture

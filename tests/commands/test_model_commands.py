@@ -11,10 +11,9 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from speaq_hf import SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
 from speaq_hf.cli import app
 from speaq_hf.training_runs.training_command import TrainingCommand
-from tests.helpers import REFERENCE, tiny_config
+from tests.helpers import REFERENCE, save_tiny_model
 
 
 ROOT = Path(__file__).parents[2]
@@ -34,10 +33,7 @@ def refused(*arguments):
 
 @pytest.fixture
 def saved(tmp_path):
-    folder = tmp_path / "mine"
-    SpeaQForSceneGraphGeneration(tiny_config()).save_pretrained(folder)
-    SpeaQImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 100}).save_pretrained(folder)
-    return folder
+    return save_tiny_model(tmp_path / "mine")
 
 
 def test_card_writes_a_card_with_a_picture(saved, tmp_path):

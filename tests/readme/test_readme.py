@@ -1,6 +1,7 @@
 """The README's code is code, and does what it says."""
 
 import ast
+import importlib
 import re
 import shlex
 import subprocess
@@ -30,8 +31,16 @@ def commands(program):
 @pytest.mark.parametrize(
     "block", [b for b in BLOCKS if b.language == "python"], ids=lambda block: f"line {block.line}"
 )
-def test_python_is_python(block):
-    ast.parse(block.code)
+def test_python_imports_what_exists(block):
+    imports = [node for node in ast.walk(ast.parse(block.code)) if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if node.module.split(".")[0] == "speaq_hf"]
+    missing = [
+        name.name
+        for node in ours
+        for name in node.names
+        if not hasattr(importlib.import_module(node.module), name.name)
+    ]
+    assert not missing
 
 
 @pytest.mark.parametrize("words", commands("speaq"), ids=" ".join)
