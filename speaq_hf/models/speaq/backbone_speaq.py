@@ -121,6 +121,18 @@ def measure_backbone(model: nn.Module) -> BackboneGeometry:
     return BackboneGeometry(features.shape[1], stride, multiple, unused)
 
 
+def trace_backbone(model: nn.Module) -> Tensor:
+    """The last feature map of one large image, without numbers: hooks see every call, its `grad_fn` what depends on what.
+
+    Args:
+        model: A backbone that `measure_backbone` accepts.
+
+    Returns:
+        `(1, channels, h, w)` on the meta device.
+    """
+    return _pass_shapes(model, _PROBE_SIZE * _windows_per_side(model))[0]
+
+
 def _windows_per_side(model: nn.Module) -> int:
     """Into how many windows, of equal numbers of cells, the vision transformers of detectors cut each side."""
     if model.config.model_type == "rf_detr_dinov2" and model.config.num_windows > 1:

@@ -6,6 +6,7 @@ truth during training (`loss_speaq.py`). Written from the papers. Shapes: B imag
 R = m·N relation queries, C object classes, P predicates, D model width, L decoder layers, S cells of the feature map.
 """
 
+import copy
 import math
 import os
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 from .backbone_speaq import SpeaQBackbone, supports_sdpa
 from .configuration_speaq import SpeaQConfig
 from .detr_weights_speaq import config_from_detr, convert_detr_weights, load_detr, load_detr_weights
+from .inference_speaq import SpeaQAbsorbed, SpeaQFusedLinear, SpeaQJointLinear, fuse_backbone, fuse_linears
 from .label_resizing_speaq import LabelResizingMixin
 from .loss_speaq import SpeaQCriterion, at_least_float32
 
@@ -239,6 +241,11 @@ class SpeaQFeedForward(nn.Module):
         self.fc1 = nn.Linear(config.d_model, ffn_dim)
         self.fc2 = nn.Linear(ffn_dim, config.d_model)
 
+    def fuse_activation(self) -> None:
+        """Let the first layer apply the activation, if it is one that it can; for inference alone."""
+        if isinstance(self.activation, nn.ReLU):
+            self.fc1, self.activation = SpeaQFusedLinear(self.fc1, with_relu=True), nn.Identity()
+
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Map `(…, D)` to `(…, D)`."""
         return self.fc2(self.dropout(self.activation(self.fc1(hidden_states))))
@@ -409,6 +416,43 @@ class SpeaQEncoder(SpeaQPreTrainedModel):
         return BaseModelOutput(last_hidden_state=hidden_states)
 
 
+class SpeaQImageReader(nn.Module):
+    """Gives the cross-attentions of all layers what they read of the image, for each to project on its own."""
+
+    def __init__(self, num_layers: int) -> None:
+        super().__init__()
+        self.num_layers = num_layers
+
+    def forward(self, memory: Tensor, memory_positions: Tensor) -> list[list[tuple[Tensor, Tensor]]]:
+        """Make values and keys of `memory` and `memory_positions`, both `(B, S, D)`.
+
+        Returns:
+            For every layer, for subject, object and relation, values and keys `(B, S, D)`.
+        """
+        return [[(memory, memory + memory_positions)] * 3] * self.num_layers
+
+
+class SpeaQProjectedImageReader(nn.Module):
+    """The same with all projections made here, each kind in one product.
+
+    Args:
+        decoder: Its cross-attentions' projections are absorbed, in place.
+    """
+
+    def __init__(self, decoder: "SpeaQDecoder") -> None:
+        super().__init__()
+        attentions = [layer.cross_attn for layers in decoder.layers_of_streams() for layer in layers]
+        self.values = SpeaQJointLinear([attention.v_proj for attention in attentions])
+        self.keys = SpeaQJointLinear([attention.k_proj for attention in attentions])
+        for attention in attentions:
+            attention.v_proj, attention.k_proj = SpeaQAbsorbed(attention.v_proj), SpeaQAbsorbed(attention.k_proj)
+
+    def forward(self, memory: Tensor, memory_positions: Tensor) -> list[list[tuple[Tensor, Tensor]]]:
+        """See [`SpeaQImageReader`]; values and keys are projected."""
+        pairs = list(zip(self.values(memory), self.keys(memory + memory_positions), strict=True))
+        return [pairs[first : first + 3] for first in range(0, len(pairs), 3)]
+
+
 class SpeaQDecoder(SpeaQPreTrainedModel):
     """The three interleaved decoders of Iterative SGG: subject, then object, then relation in every layer."""
 
@@ -431,7 +475,12 @@ class SpeaQDecoder(SpeaQPreTrainedModel):
         self.relation_refinements = nn.ModuleList([SpeaQTripletRefinement(config) for _ in transitions])
         self.entity_norm = nn.LayerNorm(config.d_model)  # one norm for subjects and objects
         self.relation_norm = nn.LayerNorm(config.d_model)
+        self.image_reader = SpeaQImageReader(config.decoder_layers)
         self.post_init()
+
+    def layers_of_streams(self) -> list[tuple[SpeaQDecoderLayer, SpeaQDecoderLayer, SpeaQDecoderLayer]]:
+        """For every layer that of the subjects, of the objects and of the relations."""
+        return list(zip(self.subject_layers, self.object_layers, self.relation_layers, strict=True))
 
     @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)
@@ -455,11 +504,11 @@ class SpeaQDecoder(SpeaQPreTrainedModel):
         Returns:
             The normalised states of every layer.
         """
-        image = (memory, memory + memory_positions, attention_mask)
+        images = self.image_reader(memory, memory_positions)
         streams = tuple(torch.zeros_like(position) for position in positions)
         normalised = []
-        for layer in range(self.config.decoder_layers):
-            streams, layer_positions = self._decode_layer(layer, streams, positions, image)
+        for layer, image in enumerate(images):
+            streams, layer_positions = self._decode_layer(layer, streams, positions, image, attention_mask)
             subject, object_, relation = streams
             normalised.append((self.entity_norm(subject), self.entity_norm(object_), self.relation_norm(relation)))
             if layer < self.config.decoder_layers - 1:
@@ -472,21 +521,23 @@ class SpeaQDecoder(SpeaQPreTrainedModel):
         layer: int,
         streams: tuple[Tensor, Tensor, Tensor],
         positions: tuple[Tensor, Tensor, Tensor],
-        image: tuple[Tensor, Tensor, Tensor | None],
+        image: list[tuple[Tensor, Tensor]],
+        attention_mask: Tensor | None,
     ) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
         """One layer of each decoder. Object and relation positions start from the learned ones in every layer."""
         subject, object_, relation = streams
         subject_position, object_position, relation_position = positions
-        subject = self.subject_layers[layer](subject, subject_position, *image)
+        image_of_subject, image_of_object, image_of_relation = image
+        subject = self.subject_layers[layer](subject, subject_position, *image_of_subject, attention_mask)
         subject_keys = subject + subject_position
         object_position = self.object_positions[layer](object_position, subject_keys, subject)
-        object_ = self.object_layers[layer](object_, object_position, *image)
+        object_ = self.object_layers[layer](object_, object_position, *image_of_object, attention_mask)
         relation_position = self.relation_positions[layer](
             relation_position,
             torch.cat((subject_keys, object_ + object_position), dim=-1),
             torch.cat((subject, object_), dim=-1),
         )
-        relation = self.relation_layers[layer](relation, relation_position, *image)
+        relation = self.relation_layers[layer](relation, relation_position, *image_of_relation, attention_mask)
         return (subject, object_, relation), (subject_position, object_position, relation_position)
 
     def _refine(
@@ -634,6 +685,8 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
     ```
     """
 
+    is_optimized_for_inference = False
+
     def __init__(self, config: SpeaQConfig) -> None:
         super().__init__(config)
         self.model = SpeaQModel(config)
@@ -641,6 +694,11 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
         self.predicate_head = nn.Linear(config.d_model, config.num_predicates + 1)
         self.box_head = SpeaQBoxHead(config)  # one for subjects, objects and relations
         self.post_init()
+
+    @property
+    def predicts_all_layers(self) -> bool:
+        """Whether the heads see every decoder layer, for the auxiliary loss."""
+        return self.config.auxiliary_loss and not self.is_optimized_for_inference
 
     @classmethod
     def from_detr(
@@ -674,6 +732,35 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
         load_detr_weights(model, convert_detr_weights(detr, config, model.class_head.state_dict()))
         return model
 
+    def optimize_for_inference(self) -> "SpeaQForSceneGraphGeneration":
+        """Make a copy that computes the same predictions faster, for inference alone.
+
+        Batch norms are folded into the convolutions before them, convolutions compute with channels last, keys and values of
+        the image are projected for all layers at once, heads see the last layer only, and on a CPU float32 products and
+        activations go through oneDNN. Predictions differ by rounding. The copy is saved as the ordinary model, and can be
+        moved, converted (`.to(torch.bfloat16)`) and compiled like it; there are no auxiliary outputs and no loss.
+
+        Returns:
+            The copy, in evaluation mode and without gradients; a model that is optimised already itself.
+
+        Raises:
+            ValueError: When parts of the model are offloaded or lie on several devices.
+        """
+        if self.is_optimized_for_inference:
+            return self
+        _check_in_one_place(self)
+        optimized = copy.deepcopy(self).eval().requires_grad_(False)
+        fuse_backbone(optimized.model.backbone.model)
+        optimized.model.backbone.to(memory_format=torch.channels_last)
+        optimized.model.decoder.image_reader = SpeaQProjectedImageReader(optimized.model.decoder)
+        for module in list(optimized.modules()):
+            if isinstance(module, SpeaQFeedForward):
+                module.fuse_activation()
+        fuse_linears(optimized)
+        optimized.is_optimized_for_inference = True
+        optimized.register_load_state_dict_pre_hook(_refuse_weights)
+        return optimized
+
     @can_return_tuple
     def forward(
         self,
@@ -697,9 +784,11 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
 
         Raises:
             ValueError: When `pixel_mask` does not have the size of the images, or `labels` do not fit the images or the
-                vocabularies.
+                vocabularies, or are given to a model that is optimised for inference.
             TypeError: When `labels` hold something else than dicts, or floats where integers belong.
         """
+        if labels is not None and self.is_optimized_for_inference:
+            raise ValueError("`labels` need the ordinary model: this one is optimised for inference and has no loss.")
         outputs = self.model(pixel_values, pixel_mask, **kwargs)
         layers = self.predict_layers(outputs)
         loss, loss_dict = None, None
@@ -710,7 +799,7 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
             loss=loss,
             loss_dict=loss_dict,
             **layers[-1],
-            auxiliary_outputs=layers[:-1] if self.config.auxiliary_loss else None,
+            auxiliary_outputs=layers[:-1] if self.predicts_all_layers else None,
             last_hidden_state=outputs.last_hidden_state,
             decoder_hidden_states=outputs.decoder_hidden_states,
             decoder_attentions=outputs.decoder_attentions,
@@ -721,7 +810,7 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
         )
 
     def predict_layers(self, outputs: SpeaQModelOutput) -> list[dict[str, Tensor]]:
-        """Apply the heads to every layer (only to the last one without auxiliary loss), earliest first.
+        """Apply the heads to every layer (only to the last one without `predicts_all_layers`), earliest first.
 
         A model with other heads overrides this; loss and post-processing follow.
 
@@ -731,7 +820,7 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
         Returns:
             For each layer the six predictions named in [`SpeaQSceneGraphOutput`], the last layer last.
         """
-        last = slice(None) if self.config.auxiliary_loss else slice(-1, None)
+        last = slice(None) if self.predicts_all_layers else slice(-1, None)
         repeat = self.config.relation_query_multiplier
         predictions = {}
         for name, states in (("subject", outputs.subject_states), ("object", outputs.object_states)):
@@ -741,6 +830,21 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
         predictions["relation_boxes"] = self.box_head(outputs.relation_states[last])
         num_layers = len(predictions["relation_boxes"])
         return [{name: values[layer] for name, values in predictions.items()} for layer in range(num_layers)]
+
+
+def _refuse_weights(model: nn.Module, *args: Any) -> None:
+    raise ValueError(
+        "This model is optimised for inference: what it computes with was derived from its weights. Load others into the "
+        "ordinary model, and optimise that again."
+    )
+
+
+def _check_in_one_place(model: nn.Module) -> None:
+    if any(hasattr(module, "_hf_hook") for module in model.modules()) or any(p.is_meta for p in model.parameters()):
+        raise ValueError(
+            "Only a model that is in one place can be optimised for inference; parts of this one are offloaded or dispatched. "
+            "Load it without `device_map`."
+        )
 
 
 __all__ = [

@@ -1,0 +1,226 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Exact shortcuts that only inference can take: batch norms inside the convolutions before them, ReLU inside whatever comes
+before it, joint projections, and oneDNN's kernels on the CPU.
+
+Modules are replaced by others that hold the same parameters and buffers under the same names, and what was computed from
+these in buffers that are not saved: a checkpoint of the fast model is one of the ordinary model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .backbone_speaq import SpeaQFrozenBatchNorm2d, trace_backbone
+
+
+class SpeaQAbsorbed(nn.Module):
+    """A module whose work another one does: it keeps its tensors for the checkpoint, and lets everything through.
+
+    Args:
+        module: What was absorbed, a module without parts.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._parameters, self._buffers = module._parameters, module._buffers
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Return the input."""
+        return hidden_states
+
+
+def runs_on_onednn(inputs: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN's fused kernels can compute this: on a CPU, in one number format, and with nobody who wants gradients
+    or the graph (compilers and exporters fuse on their own)."""
+    return (
+        inputs.device.type == "cpu"
+        and inputs.dtype == weight.dtype
+        and inputs.numel() > 0
+        and _knows(inputs.dtype)
+        and not (inputs.requires_grad and torch.is_grad_enabled())
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+    )
+
+
+def _knows(dtype: torch.dtype) -> bool:
+    if not torch.backends.mkldnn.is_available() or not torch.backends.mkldnn.enabled:
+        return False
+    if dtype == torch.bfloat16:
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return dtype == torch.float32
+
+
+class SpeaQFusedConv2d(nn.Module):
+    """A convolution that has absorbed the batch norm, and if there was one the ReLU, behind it.
+
+    Args:
+        convolution: The convolution; its parameters stay here for the checkpoint.
+        norm: The batch norm behind it.
+        with_relu: Whether a ReLU follows.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, norm: SpeaQFrozenBatchNorm2d | nn.BatchNorm2d, with_relu: bool) -> None:
+        super().__init__()
+        self._parameters, self.with_relu = convolution._parameters, with_relu
+        self.geometry = (convolution.stride, convolution.padding, convolution.dilation, convolution.groups)
+        weight, bias = _fold(convolution, norm)
+        self.register_buffer("folded_weight", weight, persistent=False)
+        self.register_buffer("folded_bias", bias, persistent=False)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Map `(B, in, H, W)` to `(B, out, h, w)`."""
+        stride, padding, dilation, groups = self.geometry
+        if not isinstance(padding, str) and runs_on_onednn(hidden_states, self.folded_weight):
+            activation = "relu" if self.with_relu else "none"
+            return torch.ops.mkldnn._convolution_pointwise(
+                hidden_states, self.folded_weight, self.folded_bias, padding, stride, dilation, groups, activation, [], ""
+            )  # fmt: skip
+        convolved = nn.functional.conv2d(hidden_states, self.folded_weight, self.folded_bias, *self.geometry)
+        return convolved.relu_() if self.with_relu else convolved
+
+
+def _fold(convolution: nn.Conv2d, norm: SpeaQFrozenBatchNorm2d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the convolution that does both, computed in float64."""
+    mean, variance = norm.running_mean.double(), norm.running_var.double()
+    scale = (variance + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight.detach().double()
+    bias = -mean if convolution.bias is None else convolution.bias.detach().double() - mean
+    bias = bias * scale if norm.bias is None else bias * scale + norm.bias.detach().double()
+    weight = convolution.weight.detach().double() * scale[:, None, None, None]
+    return weight.to(convolution.weight.dtype), bias.to(convolution.weight.dtype)
+
+
+class SpeaQFusedLinear(nn.Linear):
+    """A linear layer, and if there was one the ReLU behind it, in oneDNN's kernel where that can be used.
+
+    torch computes float32 products with MKL, which on processors of other makers than its own reaches half of oneDNN's
+    speed.
+
+    Args:
+        linear: The layer whose parameters it takes over.
+        with_relu: Whether a ReLU follows.
+    """
+
+    def __init__(self, linear: nn.Linear, with_relu: bool = False) -> None:
+        nn.Module.__init__(self)
+        self._parameters, self.with_relu = linear._parameters, with_relu
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Map `(…, in_features)` to `(…, out_features)`."""
+        # Quantization puts a tensor of its own kind in the weight's place.
+        if type(self.weight) is nn.Parameter and runs_on_onednn(hidden_states, self.weight):
+            activation = "relu" if self.with_relu else "none"
+            return torch.ops.mkldnn._linear_pointwise(hidden_states, self.weight, self.bias, activation, [], "")
+        mapped = super().forward(hidden_states)
+        return mapped.relu_() if self.with_relu else mapped
+
+
+class SpeaQJointLinear(nn.Module):
+    """Several linear layers of one input, and of equal widths, as one product.
+
+    Args:
+        layers: The layers, each with a bias; they are not changed.
+    """
+
+    def __init__(self, layers: Sequence[nn.Linear]) -> None:
+        super().__init__()
+        self.num_layers = len(layers)
+        self.register_buffer("weight", torch.cat([layer.weight.detach() for layer in layers]), persistent=False)
+        self.register_buffer("bias", torch.cat([layer.bias.detach() for layer in layers]), persistent=False)
+
+    def forward(self, hidden_states: Tensor) -> tuple[Tensor, ...]:
+        """Map `(…, in)` to what each of the layers says of it, `(…, out)`."""
+        if runs_on_onednn(hidden_states, self.weight):
+            joint = torch.ops.mkldnn._linear_pointwise(hidden_states, self.weight, self.bias, "none", [], "")
+        else:
+            joint = nn.functional.linear(hidden_states, self.weight, self.bias)
+        return joint.chunk(self.num_layers, dim=-1)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of a module in a pass; nodes are those of the graph that autograd records."""
+
+    name: str
+    module: nn.Module
+    reads: Any
+    writes: Any
+    reads_view: bool
+
+
+def fuse_backbone(backbone: nn.Module) -> None:
+    """Let the convolutions of a backbone do what the batch norms and ReLUs behind them do, where nothing else reads what is
+    in between. What follows what is seen in a pass that computes shapes only.
+
+    Args:
+        backbone: A backbone of transformers in evaluation mode; changed in place.
+    """
+    calls, num_readers = _record_calls(backbone)
+    times_called = Counter(call.name for call in calls)
+    readers = {call.reads: call for call in calls if num_readers[call.reads] == 1 and times_called[call.name] == 1}
+    absorbed = set()
+    for call in calls:
+        if type(call.module) is nn.Conv2d and call.module.padding_mode == "zeros" and times_called[call.name] == 1:
+            norm = readers.get(call.writes)
+            if norm is not None and not isinstance(norm.module, nn.ReLU):
+                relu = readers.get(norm.writes)
+                has_relu = relu is not None and isinstance(relu.module, nn.ReLU)
+                backbone.set_submodule(call.name, SpeaQFusedConv2d(call.module, norm.module, has_relu))
+                backbone.set_submodule(norm.name, SpeaQAbsorbed(norm.module))
+                if has_relu:
+                    absorbed.add(relu.name)
+                    backbone.set_submodule(relu.name, nn.Identity())
+    for call in readers.values():
+        if isinstance(call.module, nn.ReLU) and call.name not in absorbed and not call.reads_view:
+            backbone.set_submodule(call.name, nn.ReLU(inplace=True))
+
+
+def _record_calls(backbone: nn.Module) -> tuple[list[_Call], Counter]:
+    """Calls of convolutions, batch norms and ReLUs, and how many operations read what each node writes."""
+    calls, handles = [], []
+
+    def record(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            calls.append(_Call(name, module, inputs[0].grad_fn, output.grad_fn, inputs[0]._is_view()))
+
+        return hook
+
+    for name, module in backbone.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, SpeaQFrozenBatchNorm2d, nn.ReLU)):
+            handles.append(module.register_forward_hook(record(name)))
+    try:
+        features = trace_backbone(backbone)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls, _count_readers(features.grad_fn)
+
+
+def _count_readers(last: Any) -> Counter:
+    num_readers, waiting, seen = Counter(), [last], set()
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        sources = [source for source, _ in node.next_functions if source is not None]
+        num_readers.update(sources)
+        waiting += sources
+    return num_readers
+
+
+def fuse_linears(module: nn.Module) -> None:
+    """Give every plain linear layer inside `module` oneDNN's kernel, in place."""
+    for name, child in list(module.named_modules()):
+        if isinstance(child, nn.Linear) and type(child).forward is nn.Linear.forward:
+            module.set_submodule(name, SpeaQFusedLinear(child))

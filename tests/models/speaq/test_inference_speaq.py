@@ -1,0 +1,222 @@
+"""The model that `optimize_for_inference` makes predicts what the ordinary one does, and is saved as it."""
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from speaq_hf import SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
+from speaq_hf.models.speaq import inference_speaq
+from speaq_hf.models.speaq.backbone_speaq import SpeaQFrozenBatchNorm2d
+from speaq_hf.models.speaq.inference_speaq import SpeaQAbsorbed, SpeaQFusedConv2d, fuse_backbone
+from tests.helpers import ORIGINAL_OUTPUTS, random_label, tiny_config
+
+from .test_backbone_speaq import FAMILIES, built
+
+
+LOGITS = {"rtol": 0, "atol": 1e-4}
+
+
+def with_statistics(model: nn.Module) -> nn.Module:
+    """Batch norms that do something."""
+    torch.manual_seed(2)
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm2d, SpeaQFrozenBatchNorm2d)):
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+            with torch.no_grad():
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.2)
+    return model
+
+
+def assert_same(found, expected, **tolerance):
+    for name in ORIGINAL_OUTPUTS:
+        torch.testing.assert_close(found[name], expected[name], **(tolerance or LOGITS))
+
+
+@pytest.fixture
+def ordinary() -> SpeaQForSceneGraphGeneration:
+    return with_statistics(built(tiny_config()))
+
+
+@pytest.fixture
+def optimized(ordinary) -> SpeaQForSceneGraphGeneration:
+    return ordinary.optimize_for_inference()
+
+
+@pytest.fixture
+def without_onednn(monkeypatch):
+    monkeypatch.setattr(inference_speaq, "runs_on_onednn", lambda inputs, weight: False)
+
+
+class TestEqualsTheOrdinaryModel:
+    def test_recorded_batch(self, model, variant, batch, recorded):
+        with torch.no_grad():
+            outputs = model.optimize_for_inference()(**batch)
+        for name, original in ORIGINAL_OUTPUTS.items():
+            torch.testing.assert_close(outputs[name], recorded[f"{variant}/batch/{original}"], **LOGITS)
+
+    def test_recorded_batch_without_onednn(self, model, variant, batch, recorded, without_onednn):
+        with torch.no_grad():
+            outputs = model.optimize_for_inference()(**batch)
+        for name, original in ORIGINAL_OUTPUTS.items():
+            torch.testing.assert_close(outputs[name], recorded[f"{variant}/batch/{original}"], **LOGITS)
+
+    @pytest.mark.parametrize("size", [(1, 1), (1, 200), (33, 65), (64, 96), (101, 70)])
+    @pytest.mark.parametrize("count", [1, 3])
+    @torch.no_grad()
+    def test_sizes_and_batches(self, ordinary, optimized, size, count):
+        images = torch.randn(count, 3, *size)
+        assert_same(optimized(images), ordinary(images))
+
+    @pytest.mark.parametrize("name", FAMILIES)
+    @torch.no_grad()
+    def test_every_backbone(self, name):
+        ordinary = with_statistics(built(FAMILIES[name].config(freeze_batch_norm=name != "resnet-bottleneck")))
+        images = torch.randn(2, 3, 64, 96)
+        assert_same(ordinary.optimize_for_inference()(images), ordinary(images))
+
+    @pytest.mark.parametrize("activation", ["relu", "gelu"])
+    @torch.no_grad()
+    def test_activations(self, activation):
+        ordinary = built(tiny_config(activation_function=activation))
+        images = torch.randn(1, 3, 64, 64)
+        assert_same(ordinary.optimize_for_inference()(images), ordinary(images))
+
+    @torch.no_grad()
+    def test_eager_attention_and_its_maps(self, ordinary, optimized):
+        for model in (ordinary, optimized):
+            model.set_attn_implementation("eager")
+        images = torch.randn(1, 3, 64, 64)
+        found, expected = (model(images, output_attentions=True) for model in (optimized, ordinary))
+        assert_same(found, expected)
+        for one, other in zip(found.cross_attentions, expected.cross_attentions, strict=True):
+            torch.testing.assert_close(one, other, **LOGITS)
+
+    def test_gradients_of_the_pixels(self, ordinary, optimized):
+        gradients = []
+        for model in (ordinary, optimized):
+            images = torch.linspace(-1, 1, 3 * 64 * 64).view(1, 3, 64, 64).requires_grad_()
+            model(images).predicate_logits.sum().backward()
+            gradients.append(images.grad)
+        torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)
+
+    @torch.no_grad()
+    def test_autocast(self, ordinary, optimized):
+        images = torch.randn(1, 3, 64, 64)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = optimized(images)
+        assert_same({name: found[name].float() for name in ORIGINAL_OUTPUTS}, ordinary(images), rtol=0, atol=0.1)
+
+    @torch.no_grad()
+    def test_half_precision(self, ordinary, optimized):
+        images = torch.randn(1, 3, 64, 64)
+        found = optimized.to(torch.bfloat16)(images)
+        assert found.predicate_logits.dtype == torch.bfloat16
+        assert_same({name: found[name].float() for name in ORIGINAL_OUTPUTS}, ordinary(images), rtol=0, atol=0.1)
+
+    @torch.no_grad()
+    def test_exported(self, ordinary, optimized):
+        images = torch.randn(1, 3, 64, 64)
+        program = torch.export.export(optimized, (images,))
+        assert_same(program.module()(images), ordinary(images))
+
+    @torch.no_grad()
+    def test_scene_graphs(self, ordinary, optimized):
+        processor, images = SpeaQImageProcessorPil(), torch.randn(2, 3, 64, 64)
+        graphs = [processor.post_process_scene_graph(m(images), [(64, 64)] * 2) for m in (ordinary, optimized)]
+        for one, other in zip(*graphs, strict=True):
+            assert torch.equal(one.relations, other.relations)
+            torch.testing.assert_close(one.boxes, other.boxes, rtol=0, atol=1e-2)
+
+
+class TestIsTheOrdinaryCheckpoint:
+    def test_same_tensors(self, ordinary, optimized):
+        expected, found = ordinary.state_dict(), optimized.state_dict()
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+        assert optimized.config.to_dict() == ordinary.config.to_dict()
+
+    def test_saved_and_loaded(self, ordinary, optimized, tmp_path):
+        optimized.save_pretrained(tmp_path)
+        loaded, info = SpeaQForSceneGraphGeneration.from_pretrained(tmp_path, output_loading_info=True)
+        assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+        assert not loaded.is_optimized_for_inference
+        images = torch.randn(1, 3, 64, 64)
+        for name in ORIGINAL_OUTPUTS:
+            assert torch.equal(loaded(images)[name], ordinary(images)[name])
+
+    def test_the_ordinary_model_is_not_touched(self, ordinary):
+        before, images = copy.deepcopy(ordinary), torch.randn(1, 3, 64, 64)
+        optimized = ordinary.optimize_for_inference()
+        with torch.no_grad():
+            for tensor in optimized.state_dict().values():
+                tensor.zero_()
+        for name in ORIGINAL_OUTPUTS:
+            assert torch.equal(ordinary(images)[name], before(images)[name])
+        ordinary.train()(images, labels=[random_label(3, 2)]).loss.backward()
+
+
+class TestWhatItIs:
+    def test_no_auxiliary_outputs(self, ordinary, optimized):
+        images = torch.randn(1, 3, 64, 64)
+        assert ordinary(images).auxiliary_outputs is not None
+        assert optimized(images).auxiliary_outputs is None
+
+    def test_optimised_once(self, optimized):
+        assert optimized.optimize_for_inference() is optimized
+
+    def test_no_loss(self, optimized):
+        with pytest.raises(ValueError, match="ordinary model"):
+            optimized(torch.randn(1, 3, 64, 64), labels=[random_label(3, 2)])
+
+    def test_not_of_scattered_models(self, ordinary):
+        with pytest.raises(ValueError, match="in one place"):
+            ordinary.to("meta").optimize_for_inference()
+
+    def test_weights_are_not_loaded_into_it(self, ordinary, optimized):
+        with pytest.raises(ValueError, match="ordinary model"):
+            optimized.load_state_dict(ordinary.state_dict())
+
+    def test_every_norm_of_a_resnet_is_folded(self, optimized):
+        kinds = [type(module) for module in optimized.model.backbone.modules()]
+        assert kinds.count(SpeaQFusedConv2d) == 6 and kinds.count(SpeaQAbsorbed) == 6
+        assert SpeaQFrozenBatchNorm2d not in kinds and nn.Conv2d not in kinds
+        relus = [module for module in optimized.model.backbone.modules() if isinstance(module, nn.ReLU)]
+        assert len(relus) == 2 and all(relu.inplace for relu in relus)  # behind the residual sums
+
+
+class OddBackbone(nn.Module):
+    """One batch norm that could be absorbed, and others whose inputs are read twice, viewed or of two convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(model_type="odd")
+        self.convolutions = nn.ModuleList([nn.Conv2d(3, 4, 1), *[nn.Conv2d(4, 4, 1) for _ in range(3)]])
+        self.norms = nn.ModuleList([nn.BatchNorm2d(4) for _ in range(4)])
+        self.relu, self.relu_of_sum, self.relu_of_view = nn.ReLU(), nn.ReLU(), nn.ReLU()
+
+    def forward(self, images: torch.Tensor) -> SimpleNamespace:
+        plain = self.norms[0](self.convolutions[0](images))
+        read_twice = self.convolutions[1](plain)
+        shared = self.norms[1](read_twice) + read_twice
+        relu_twice = self.relu(self.norms[2](self.convolutions[2](shared)))
+        twice = self.relu(self.convolutions[3](relu_twice) + plain) - 1
+        positive = self.relu_of_view(twice.view(twice.shape))
+        return SimpleNamespace(feature_maps=[self.relu_of_sum(positive - twice) + self.norms[3](self.norms[3](twice))])
+
+
+def test_only_what_nothing_else_reads_is_fused():
+    torch.manual_seed(0)
+    ordinary = with_statistics(OddBackbone()).eval()
+    fused, images = copy.deepcopy(ordinary), torch.randn(2, 3, 5, 7)
+    fuse_backbone(fused)
+    assert [type(module) is SpeaQFusedConv2d for module in fused.convolutions] == [True, False, True, False]
+    assert not any(module.with_relu for module in fused.convolutions if type(module) is SpeaQFusedConv2d)
+    assert not fused.relu.inplace and not fused.relu_of_view.inplace and fused.relu_of_sum.inplace
+    with torch.no_grad():
+        expected = ordinary(images).feature_maps[-1]
+        torch.testing.assert_close(fused(images).feature_maps[-1], expected, rtol=1e-5, atol=1e-5)
