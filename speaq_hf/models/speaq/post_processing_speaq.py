@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers.image_transforms import center_to_corners_format
 
-from .box_ops_speaq import box_iou
+from .box_ops_speaq import box_area, box_iou
 from .scene_graph_speaq import SceneGraph
 
 
@@ -185,18 +185,44 @@ def class_aware_nms(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold
         kept: `(N,)` indices of the boxes kept, by descending score.
         representative: `(n,)` for every box the index *into `kept`* of the box of its class it overlaps most.
     """
-    order = scores.argsort(descending=True, stable=True)
+    first_copy = _first_copies(boxes, scores, labels, iou_threshold)
+    distinct = (first_copy == torch.arange(len(boxes), device=boxes.device)).nonzero().flatten()
+    order = distinct[scores[distinct].argsort(descending=True, stable=True)]
     boxes, labels = boxes[order], labels[order]
-    # Most pairs differ in class: only the others are looked at. Pairs are ordered by `first`, then `second`.
-    first, second = (labels.unsqueeze(1) == labels).nonzero(as_tuple=True)
+    first, second = _pairs_of_one_class(labels)
     iou = box_iou(boxes[first], boxes[second])
     iou[first == second] = 1.0  # a box of no area, too, overlaps itself most
     overlap = (iou > iou_threshold) & (first < second)
     kept = _settle(suppressors=first[overlap], suppressed=second[overlap], count=len(order))
     nearest = _nearest_kept(first, second, iou, kept)
-    representative = torch.empty_like(order)
+    representative = torch.empty_like(first_copy)
     representative[order] = (kept.cumsum(dim=0) - 1)[nearest]
-    return order[kept], representative
+    return order[kept], representative[first_copy]
+
+
+def _first_copies(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
+    """For every box the first of the equal ones that stand together with it, `(n,)`.
+
+    A subject serves several relation queries: its copies would be suppressed by the first of them and merged into whatever
+    that is merged into. Not so if nothing is suppressed, and boxes of no area suppress nothing.
+    """
+    equal = (boxes[1:] == boxes[:-1]).all(dim=1) & (scores[1:] == scores[:-1]) & (labels[1:] == labels[:-1])
+    has_area = box_area(boxes[1:]) > 0
+    is_copy = torch.zeros_like(labels, dtype=torch.bool)
+    is_copy[1:] = equal & has_area & (iou_threshold < 1)
+    indices = torch.arange(len(labels), device=labels.device)
+    return indices.masked_fill(is_copy, 0).cummax(dim=0).values
+
+
+def _pairs_of_one_class(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """All pairs of indices (first, second) into `labels` `(n,)` with equal labels, those of an index with itself too."""
+    by_class = labels.argsort(stable=True)
+    counts = labels[by_class].unique_consecutive(return_counts=True)[1]
+    sizes = counts.repeat_interleave(counts)  # (n,) of each one's class
+    starts = (counts.cumsum(dim=0) - counts).repeat_interleave(counts)
+    first = torch.arange(len(labels), device=labels.device).repeat_interleave(sizes)
+    position = torch.arange(len(first), device=labels.device) - (sizes.cumsum(dim=0) - sizes)[first]
+    return by_class[first], by_class[starts[first] + position]
 
 
 def _settle(suppressors: Tensor, suppressed: Tensor, count: int) -> Tensor:
@@ -249,12 +275,18 @@ def _select_relations(
 
 
 def _first_occurrences(rows: Tensor) -> Tensor:
-    """Ascending indices of those rows of `(n, d)` that equal no earlier row."""
+    """Ascending indices of those rows `(n, d)` of numbers from 0 that equal no earlier row."""
     if not len(rows):
         return rows.new_zeros(0)
-    unique, group = rows.unique(dim=0, return_inverse=True)
-    first = group.new_full((len(unique),), len(rows))
-    return first.scatter_reduce_(0, group, torch.arange(len(rows), device=rows.device), "amin").sort().values
+    # As one number each, which is sorted much faster than rows are.
+    sizes = rows.amax(dim=0) + 1
+    keys = rows[:, 0]
+    for column in range(1, rows.shape[1]):
+        keys = keys * sizes[column] + rows[:, column]
+    sorted_keys, order = keys.sort(stable=True)
+    is_first = torch.ones_like(keys, dtype=torch.bool)
+    is_first[1:] = sorted_keys[1:] != sorted_keys[:-1]
+    return order[is_first].sort().values
 
 
 def check_options(top_k: int | None, nms_threshold: float, score_threshold: float) -> None:

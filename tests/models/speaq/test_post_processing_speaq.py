@@ -103,6 +103,8 @@ def test_suppression_equals_the_plain_loop(data: st.DataObject) -> None:
     scores = torch.tensor(data.draw(st.lists(st.sampled_from([0.1, 0.4, 0.5, 0.9]), **per_box)))
     labels = torch.tensor(data.draw(st.lists(st.integers(0, 1), **per_box)), dtype=torch.int64)
     threshold = data.draw(st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+    copies = data.draw(st.integers(1, 3))  # a subject serves several relation queries
+    boxes, scores, labels = (values.repeat_interleave(copies, dim=0) for values in (boxes, scores, labels))
     kept, representative = class_aware_nms(boxes, scores, labels, threshold)
     assert (kept.tolist(), representative.tolist()) == loop_nms(boxes, scores, labels, threshold)
 
