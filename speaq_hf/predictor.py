@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor, BaseImageProcessor, PreTrainedModel
 from .checkpoints.loading_errors import damage_named
 from .image_reading import ImageSource, read_image
 from .models.auto import AutoModelForSceneGraphGeneration
-from .models.speaq.size_groups_speaq import predict_size_by_size
+from .models.speaq.size_groups_speaq import predict_size_by_size, without_full_mask
 from .packaged_models import packaged_model
 from .scene_graph import SceneGraph
 
@@ -43,7 +43,7 @@ class PreparedImages:
     """A batch ready for the model.
 
     Args:
-        inputs: Pixel values and mask of each, without padding.
+        inputs: Pixel values of each, and where the processor pads to a size of its own a mask.
         sizes: (height, width) of the B images in pixels.
     """
 
@@ -67,7 +67,7 @@ class SceneGraphPredictor:
     def from_pretrained(
         cls, model: str | os.PathLike | None = None, *, device: str | torch.device | None = None, **kwargs: Any
     ) -> SceneGraphPredictor:
-        """Loads model and processor.
+        """Loads model and processor. The model is optimised for inference, if its class knows how and it is in one place.
 
         Args:
             model: Folder or Hub name; the small model that comes with the package when missing.
@@ -90,7 +90,10 @@ class SceneGraphPredictor:
             loaded = AutoModelForSceneGraphGeneration.from_pretrained(source, **kwargs)
             kwargs.pop("dtype", None)
             processor = AutoImageProcessor.from_pretrained(source, **kwargs)
-        return cls(loaded if is_placed else loaded.to(device or preferred_device()), processor)
+        if is_placed:
+            return cls(loaded, processor)
+        optimize = getattr(loaded, "optimize_for_inference", lambda: loaded)
+        return cls(optimize().to(device or preferred_device()), processor)
 
     @property
     def device(self) -> torch.device:
@@ -123,7 +126,7 @@ class SceneGraphPredictor:
             The batch, on the CPU.
         """
         batches = [self.processor(image, return_tensors="pt") for image in images]
-        inputs = [{name: values[0] for name, values in batch.items()} for batch in batches]
+        inputs = [without_full_mask({name: values[0] for name, values in batch.items()}) for batch in batches]
         return PreparedImages(inputs, [(image.height, image.width) for image in images])
 
     def predict_prepared(self, prepared: PreparedImages, options: GraphOptions | None = None) -> list[SceneGraph]:

@@ -19,7 +19,7 @@ from transformers import AutoModelForObjectDetection, Pipeline
 from .image_reading_speaq import DEFAULT_TIMEOUT, ImageSource, read_image
 from .post_processing_speaq import check_integer, check_options
 from .scene_graph_speaq import SceneGraph, Triplet
-from .size_groups_speaq import predict_size_by_size
+from .size_groups_speaq import predict_size_by_size, without_full_mask
 
 
 TASK = "scene-graph-generation"
@@ -97,7 +97,7 @@ class SpeaQSceneGraphPipeline(Pipeline):
         image = read_image(image, timeout=timeout)
         inputs = self.image_processor(image, return_tensors="pt")
         return {
-            "images": [{name: tensor[0] for name, tensor in inputs.items()}],
+            "images": [without_full_mask({name: tensor[0] for name, tensor in inputs.items()})],
             "target_size": torch.tensor([[image.height, image.width]]),
         }
 

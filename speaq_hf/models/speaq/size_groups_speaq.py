@@ -35,6 +35,19 @@ def predict_size_by_size(model: PreTrainedModel, images: Sequence[Mapping[str, T
     return {name: torch.cat([output[name] for output in outputs])[order] for name in OUTPUT_NAMES}
 
 
+def without_full_mask(image: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inputs of one image without a `pixel_mask` that hides nothing.
+
+    To be called before the inputs are moved: a model that is given a mask has to look whether it hides something, and an
+    accelerator would have to be waited for.
+
+    Args:
+        image: The model's inputs, without the batch axis.
+    """
+    hides = not image.get("pixel_mask", torch.ones(())).all()
+    return {name: values for name, values in image.items() if hides or name != "pixel_mask"}
+
+
 def _predict(model: PreTrainedModel, images: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     inputs = {name: torch.stack([image[name] for image in images]) for name in images[0]}
     inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
