@@ -69,6 +69,14 @@ class PredictionTests:
         assert model.config._attn_implementation == "eager"
         assert_same_predictions(model(**inputs), fused)
 
+    def test_optimised_for_inference(self) -> None:
+        """The model that `optimize_for_inference` makes, if there is one, predicts the same."""
+        if not hasattr(self.case.head_class, "optimize_for_inference"):
+            return
+        model = self.case.build()
+        inputs = self.case.inputs(model.config)
+        assert_same_predictions(model.optimize_for_inference()(**inputs), model(**inputs))
+
     def test_tuples(self) -> None:
         """`return_dict=False` gives the same values in the same order, without those that are missing."""
         model = self.case.build()

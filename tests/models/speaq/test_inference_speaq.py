@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from speaq_hf import SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
 from speaq_hf.models.speaq import inference_speaq
@@ -131,6 +132,30 @@ class TestEqualsTheOrdinaryModel:
         for one, other in zip(*graphs, strict=True):
             assert torch.equal(one.relations, other.relations)
             torch.testing.assert_close(one.boxes, other.boxes, rtol=0, atol=1e-2)
+
+
+class ReadValues(TorchDispatchMode):
+    """Operations that need to know values on the host, for which an accelerator has to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        if function.__name__.split(".")[0] in ("_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2"):
+            self.operations.append(function.__name__)
+        return function(*arguments, **(keywords or {}))
+
+
+@torch.no_grad()
+def test_nothing_waits_for_the_device_before_post_processing(optimized):
+    images = torch.randn(2, 3, 64, 64)
+    with ReadValues() as seen:
+        outputs = optimized(images)
+    assert not seen.operations
+    with ReadValues() as seen:
+        SpeaQImageProcessorPil().post_process_scene_graph(outputs, [(64, 64)] * 2)
+    assert seen.operations
 
 
 class TestIsTheOrdinaryCheckpoint:
