@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import BaseImageProcessor
+
+from ..models.speaq.padding_speaq import pad_images, pixel_mask
 
 
 class SceneGraphCollator:
@@ -38,28 +39,13 @@ class SceneGraphCollator:
             ValueError: An example is not an image tensor with labels, or larger than the `pad_size`.
         """
         images = [_checked_image(index, example) for index, example in enumerate(examples)]
-        height, width = self._padded_size(images)
-        pixel_values = images[0].new_zeros(len(images), 3, height, width)
-        pixel_mask = torch.zeros(len(images), height, width, dtype=torch.int64)
-        for index, image in enumerate(images):
-            pixel_values[index, :, : image.shape[1], : image.shape[2]] = image
-            pixel_mask[index, : image.shape[1], : image.shape[2]] = 1
+        pixel_values = pad_images(images, self.pad_size)
+        sizes = [(image.shape[1], image.shape[2]) for image in images]
         return {
             "pixel_values": pixel_values,
-            "pixel_mask": pixel_mask,
+            "pixel_mask": pixel_mask(sizes, *pixel_values.shape[-2:]),
             "labels": [example["labels"] for example in examples],
         }
-
-    def _padded_size(self, images: list[Tensor]) -> tuple[int, int]:
-        height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
-        if not self.pad_size:
-            return height, width
-        if height > self.pad_size["height"] or width > self.pad_size["width"]:
-            raise ValueError(
-                f"the batch holds images up to {height} x {width}, larger than the processor's pad_size {self.pad_size}; "
-                "raise pad_size, or unset it to pad to the largest image"
-            )
-        return self.pad_size["height"], self.pad_size["width"]
 
 
 def _checked_image(index: int, example: dict[str, Any]) -> Tensor:

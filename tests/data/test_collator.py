@@ -40,7 +40,7 @@ def test_pad_size_of_the_processor():
     collator = SceneGraphCollator(SpeaQImageProcessorPil(pad_size={"height": 8, "width": 6}))
     batch = collator([example(2, 5)])
     assert batch["pixel_values"].shape == (1, 3, 8, 6) and batch["pixel_mask"].sum() == 10
-    with pytest.raises(ValueError, match="9 x 5, larger than the processor's pad_size"):
+    with pytest.raises(ValueError, match="`pad_size` 8x6 is smaller than the largest image, 9x5"):
         collator([example(9, 5)])
 
 

@@ -29,6 +29,8 @@ from transformers.utils import is_torchvision_available
 
 from .annotation_speaq import prepare_labels
 from .image_pixels_speaq import to_eight_bits
+from .normalization_speaq import PixelNormalization
+from .padding_speaq import pad_images, pixel_mask
 from .post_processing_speaq import check_names, post_process_object_detection, post_process_scene_graph
 from .remote_code_speaq import add_entries, copy_processor_code, processor_entries
 from .scene_graph_speaq import SceneGraph
@@ -282,9 +284,9 @@ class SpeaQImageProcessingMixin:
         sizes = [tuple(image.shape[-2:]) for image in images]
         labels = None if annotations is None else _prepare_batch_labels(annotations, original_sizes, sizes)
         scale = rescale_factor if do_rescale else 1.0
-        mean, std = (image_mean, image_std) if do_normalize else (0.0, 1.0)
-        images = [_normalize(image, scale, mean, std) for image in images]
-        data = _pad(images, pad_size) if do_pad else {"pixel_values": _stack_if_asked(images, return_tensors)}
+        normalize = PixelNormalization(scale, image_mean, image_std) if do_normalize else PixelNormalization(scale)
+        images = [normalize(image) for image in images]
+        data = _padded(images, pad_size) if do_pad else {"pixel_values": _stack_if_asked(images, return_tensors)}
         features = BatchFeature(data, tensor_type=return_tensors)
         if labels is not None:
             features["labels"] = [BatchFeature(label, tensor_type=return_tensors) for label in labels]
@@ -330,30 +332,13 @@ def _prepare_batch_labels(
     ]
 
 
-def _normalize(
-    image: np.ndarray | Tensor, scale: float, mean: float | Iterable[float], std: float | Iterable[float]
-) -> Tensor:
-    """`(scale * image - mean) / std` of a `(3, H, W)` image in one multiplication and one subtraction, in float32."""
-    pixels = torch.as_tensor(image).contiguous()  # arrays are channel-last in memory, which makes arithmetic slow
-    mean, std = (
-        torch.as_tensor(value, dtype=torch.float32, device=pixels.device).view(-1, 1, 1) for value in (mean, std)
-    )
-    return pixels.float().mul(scale / std).sub_(mean / std)
-
-
-def _pad(images: list[Tensor], pad_size: SizeDict | None) -> dict[str, Tensor]:
-    """Pads at the right and bottom with zeros to `pad_size`, or else to the largest height and width."""
-    largest = [max(sides) for sides in zip(*(image.shape[-2:] for image in images), strict=True)]
-    height, width = (pad_size.height, pad_size.width) if pad_size is not None else largest
-    if height < largest[0] or width < largest[1]:
-        raise ValueError(f"`pad_size` {height}x{width} is smaller than the largest image, {largest[0]}x{largest[1]}.")
-    pixel_values = images[0].new_zeros(len(images), 3, height, width)
-    pixel_mask = pixel_values.new_zeros((len(images), height, width), dtype=torch.int64)
-    for index, image in enumerate(images):
-        region = (index, ..., slice(image.shape[-2]), slice(image.shape[-1]))
-        pixel_values[region] = image
-        pixel_mask[region] = 1
-    return {"pixel_values": pixel_values, "pixel_mask": pixel_mask}
+def _padded(images: list[Tensor], pad_size: SizeDict | None) -> dict[str, Tensor]:
+    pixel_values = pad_images(images, pad_size)
+    sizes = [tuple(image.shape[-2:]) for image in images]
+    return {
+        "pixel_values": pixel_values,
+        "pixel_mask": pixel_mask(sizes, *pixel_values.shape[-2:], pixel_values.device),
+    }
 
 
 def _stack_if_asked(images: list[Tensor], return_tensors: str | None) -> list[Tensor]:
