@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from datasets import Dataset as Table
 from torch.utils.data import Dataset
 
-from speaq_hf.data import SceneGraphTransform
+from speaq_hf.data.augmentation import RowTransform
 
 
 class Draw(NamedTuple):
@@ -26,10 +26,10 @@ class AugmentedRows(Dataset):
 
     Args:
         table: Scene graphs.
-        transform: Makes model inputs of them.
+        transform: Makes examples of them.
     """
 
-    def __init__(self, table: Table, transform: SceneGraphTransform) -> None:
+    def __init__(self, table: Table, transform: RowTransform) -> None:
         self.table, self.transform = table, transform
 
     def __len__(self) -> int:

@@ -60,6 +60,7 @@ class BatchStream:
         batches: Which rows make a batch.
         collate: Examples to a batch.
         num_workers: Reading processes.
+        expand: Batches of `collate` to those that are given out, in this process.
     """
 
     def __init__(
@@ -68,15 +69,17 @@ class BatchStream:
         batches: ProcessBatches,
         collate: Callable[[list[Any]], dict[str, Any]],
         num_workers: int = 0,
+        expand: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     ) -> None:
         self.rows, self.batches, self.collate, self.num_workers = rows, batches, collate, num_workers
+        self.expand = expand
 
     def starting_at(self, position: int) -> Generator[dict[str, Any], None, None]:
         """Batches from a position on, the number of batches this process took since training began.
 
         Close it when no more are wanted: an interpreter that ends waits for readers that still work.
         """
-        yield from DataLoader(
+        loader = DataLoader(
             self.rows,
             batch_sampler=self.batches.starting_at(position),
             collate_fn=self.collate,
@@ -86,3 +89,4 @@ class BatchStream:
             # Starting an iteration draws a number; from PyTorch's own generator it would change dropout on resuming.
             generator=torch.Generator(),
         )
+        yield from loader if self.expand is None else map(self.expand, loader)

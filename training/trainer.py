@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from speaq_hf.checkpoints.training_record import DataSource, TrainingRecord
-from speaq_hf.data import SceneGraphCollator, SceneGraphTransform
+from speaq_hf.data.compact_batches import BatchExpansion, CompactCollator, CompactTransform
 from speaq_hf.data.images import undecoded
 
 from .arguments import RunArguments
@@ -207,16 +207,15 @@ class Trainer:
 
     def _build_stream(self) -> BatchStream:
         options, accelerator = self.options, self.accelerator
-        transform = SceneGraphTransform(
-            self.task.processor, build_augmentation(self.arguments.data), seed=options.seed
-        )
+        transform = CompactTransform(build_augmentation(self.arguments.data), seed=options.seed)
         sampler = self.data.sampler(options.batch_size, options.seed)
         batches = ProcessBatches(sampler, accelerator.process_index, accelerator.num_processes)
-        collate = SceneGraphCollator(self.task.processor)
+        collate = CompactCollator(self.task.processor)
         rows = AugmentedRows(undecoded(self.data.train), transform)
         if self.arguments.data.unreadable_images == "replace":
             rows, collate = ReadableRows(rows, self.data.sources), CountingCollator(collate)
-        return BatchStream(rows, batches, collate, self.arguments.data.num_workers)
+        expand = BatchExpansion(self.task.processor, accelerator.device)
+        return BatchStream(rows, batches, collate, self.arguments.data.num_workers, expand)
 
     def _setup(self) -> dict[str, Any]:
         """What the order of the images and their weight in the loss depend on."""

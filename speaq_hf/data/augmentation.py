@@ -207,19 +207,48 @@ class SharedEpoch:
         return int(self._value)
 
 
-class SceneGraphTransform:
-    """Rows of a scene graph dataset to model inputs, for `dataset.with_transform(transform)`.
+class RowTransform:
+    """Rows of a scene graph dataset to augmented examples, each with random numbers of its own.
 
     Boxes are taken as pixels of the image file, even if its size differs from the row's `width` and `height`: the published
     program does the same.
 
     Args:
-        image_processor: Normalises and, without augmentation, resizes; converts the annotation.
-        augmentation: Applied to every image; it decides the final size, the processor does not resize. None: evaluation,
-            every image and relation as it is.
+        augmentation: Applied to every image. None: every image and relation as it is.
         seed: With the epoch, the row's `source` and its `image_id` it determines the augmentation of an image. A row's
             `pass_number` takes the place of the epoch: where an image comes more than once in an epoch, see
             `RatioBatchSampler.passes`, it must not look the same each time.
+    """
+
+    def __init__(self, augmentation: Step | None = None, seed: int = 0) -> None:
+        if seed < 0:
+            raise ValueError(f"`seed` must be at least 0, got {seed}")
+        self.augmentation = augmentation
+        self.seed = seed
+        self._epoch = SharedEpoch()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Changes what the augmentation draws, also in worker processes that run already. Call it between epochs."""
+        self._epoch.set(epoch)
+
+    def augment(self, row: Mapping[str, Any], example: SceneGraphExample) -> SceneGraphExample:
+        """Augments the example that a row is read as."""
+        return example if self.augmentation is None else self.augmentation(example, self._generator(row))
+
+    def _generator(self, row: Mapping[str, Any]) -> np.random.Generator:
+        source = zlib.crc32((row.get("source") or "").encode())
+        pass_number = row.get("pass_number", self._epoch.get())
+        return np.random.default_rng([self.seed, pass_number, source, int(row["image_id"])])
+
+
+class SceneGraphTransform(RowTransform):
+    """Rows of a scene graph dataset to model inputs, for `dataset.with_transform(transform)`.
+
+    Args:
+        image_processor: Normalises and, without augmentation, resizes; converts the annotation.
+        augmentation: Applied to every image; it decides the final size, the processor does not resize. None: evaluation,
+            every image and relation as it is.
+        seed: Of the augmentation, see `RowTransform`.
 
     Example:
         >>> transform = SceneGraphTransform(image_processor, SceneGraphAugmentation(), seed=0)  # doctest: +SKIP
@@ -230,16 +259,8 @@ class SceneGraphTransform:
     def __init__(
         self, image_processor: BaseImageProcessor, augmentation: SceneGraphAugmentation | None = None, seed: int = 0
     ) -> None:
-        if seed < 0:
-            raise ValueError(f"`seed` must be at least 0, got {seed}")
+        super().__init__(augmentation, seed)
         self.image_processor = image_processor
-        self.augmentation = augmentation
-        self.seed = seed
-        self._epoch = SharedEpoch()
-
-    def set_epoch(self, epoch: int) -> None:
-        """Changes what the augmentation draws, also in worker processes that run already. Call it between epochs."""
-        self._epoch.set(epoch)
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         """Transforms rows.
@@ -258,18 +279,10 @@ class SceneGraphTransform:
             UnreadableImageError: An image cannot be read.
         """
         rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-        examples = [_example_from_row(row) for row in rows]
+        examples = [example_from_row(row, read_row_image(row)) for row in rows]
         original_sizes = [(example.image.height, example.image.width) for example in examples]
-        if self.augmentation is not None:
-            examples = [
-                self.augmentation(example, self._generator(row)) for example, row in zip(examples, rows, strict=True)
-            ]
+        examples = [self.augment(row, example) for row, example in zip(rows, examples, strict=True)]
         return self._process(examples, rows, original_sizes)
-
-    def _generator(self, row: Mapping[str, Any]) -> np.random.Generator:
-        source = zlib.crc32((row.get("source") or "").encode())
-        pass_number = row.get("pass_number", self._epoch.get())
-        return np.random.default_rng([self.seed, pass_number, source, int(row["image_id"])])
 
     def _process(
         self,
@@ -280,7 +293,7 @@ class SceneGraphTransform:
         resized_already = {} if self.augmentation is None else {"do_resize": False}
         inputs = self.image_processor(
             [example.image for example in examples],
-            annotations=[_coco_annotation(example, row) for example, row in zip(examples, rows, strict=True)],
+            annotations=[coco_annotation(example, row) for example, row in zip(examples, rows, strict=True)],
             return_tensors=None,  # images of different sizes cannot be stacked yet
             do_pad=False,
             **resized_already,
@@ -291,17 +304,19 @@ class SceneGraphTransform:
         return {"pixel_values": [torch.as_tensor(image) for image in inputs["pixel_values"]], "labels": labels}
 
 
-def _example_from_row(row: Mapping[str, Any]) -> SceneGraphExample:
+def example_from_row(row: Mapping[str, Any], image: Image.Image) -> SceneGraphExample:
+    """A row with its image, which was read before."""
     # The reshapes give empty lists their columns back.
     return SceneGraphExample(
-        image=read_row_image(row),
+        image=image,
         boxes=np.asarray(row["objects"]["bbox"], np.float64).reshape(-1, 4),
         labels=np.asarray(row["objects"]["category"], np.int64),
         relations=np.asarray(row["relations"], np.int64).reshape(-1, 3),
     )
 
 
-def _coco_annotation(example: SceneGraphExample, row: Mapping[str, Any]) -> dict[str, Any]:
+def coco_annotation(example: SceneGraphExample, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What an example shows, as image processors take it, with what the row says about its image and its part in the loss."""
     boxes_xywh = np.concatenate([example.boxes[:, :2], example.boxes[:, 2:] - example.boxes[:, :2]], axis=1)
     annotation = {
         "image_id": row["image_id"],
