@@ -40,6 +40,7 @@ from speaq_hf.data import (
 from speaq_hf.data.augmentation import example_from_row
 from speaq_hf.data.compact_batches import BatchExpansion, CompactCollator, CompactTransform, planes
 from speaq_hf.data.images import read_row_image, undecoded
+from speaq_hf.data.quick_images import QuickReader
 from speaq_hf.image_reading import read_image
 from training.augmented_rows import AugmentedRows, Draw
 from training.train import build_trainer, parse_arguments
@@ -134,6 +135,7 @@ def loaders(
     - "plain, bytes": as Detectron2 itself does it: bytes from the readers, normalised and padded in the model's process.
     - "collator": `SceneGraphTransform` and `SceneGraphCollator`, the public pair.
     - "training": what the training program does.
+    - "training, quick": the same with `data.image_reading: quick`, which changes pixels a little.
     """
     augmentation, processor = SceneGraphAugmentation(), SpeaQImageProcessorPil()
     draws = [Draw(row, 0) for row in range(len(records))]
@@ -143,6 +145,7 @@ def loaders(
     plain_bytes = PlainRows(records, PlainMapper(augmentation, plain_input.as_bytes))
     public = AugmentedRows(table, SceneGraphTransform(processor, augmentation))
     ours = AugmentedRows(table, CompactTransform(augmentation))
+    quick = AugmentedRows(table, CompactTransform(augmentation, read_image=quick_reader(augmentation)))
     expand = BatchExpansion(processor)
     return {
         PLAIN: _epochs(DataLoader(plain, collate_fn=plain_input.collate, **options)),
@@ -151,7 +154,13 @@ def loaders(
         ),
         "collator": _epochs(DataLoader(public, collate_fn=SceneGraphCollator(processor), **options)),
         "training": _epochs(DataLoader(ours, collate_fn=CompactCollator(processor), **options), expand),
+        "training, quick": _epochs(DataLoader(quick, collate_fn=CompactCollator(processor), **options), expand),
     }
+
+
+def quick_reader(augmentation: SceneGraphAugmentation) -> QuickReader:
+    """The reader that the training program takes for an augmentation."""
+    return QuickReader(max(*augmentation.short_edges, *augmentation.crop_short_edges))
 
 
 def _epochs(loader: DataLoader, expand: Callable[[Any], Any] = lambda batch: batch) -> Callable[[], Iterator[Any]]:

@@ -5,7 +5,21 @@ The code lives in the model folder, because it has to travel with the pipeline w
 """
 
 from .models.speaq.image_pixels_speaq import array_to_image, to_rgb
-from .models.speaq.image_reading_speaq import ImageSource, UnreadableImageError, is_of_the_system, read_image
+from .models.speaq.image_reading_speaq import (
+    ImageSource,
+    UnreadableImageError,
+    is_of_the_system,
+    read_image,
+    read_reduced_image,
+)
 
 
-__all__ = ["ImageSource", "UnreadableImageError", "array_to_image", "is_of_the_system", "read_image", "to_rgb"]
+__all__ = [
+    "ImageSource",
+    "UnreadableImageError",
+    "array_to_image",
+    "is_of_the_system",
+    "read_image",
+    "read_reduced_image",
+    "to_rgb",
+]

@@ -3,6 +3,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
+from PIL import Image
 
 from speaq_hf.data import (
     PredicateStatistics,
@@ -24,6 +26,8 @@ from speaq_hf.data import (
     zero_shot_triplets,
 )
 from speaq_hf.data.domains import GenomeFiles
+from speaq_hf.data.images import read_row_image
+from speaq_hf.data.quick_images import QuickImage, QuickReader
 from speaq_hf.data.scene_graph_files import recognise_format
 from speaq_hf.data.vocabulary import share_vocabulary
 
@@ -195,3 +199,11 @@ def build_augmentation(arguments: DataArguments) -> SceneGraphAugmentation:
         crop_short_edges=tuple(arguments.crop_short_edges),
         crop_sides=tuple(arguments.crop_sides),
     )
+
+
+def image_reader(arguments: DataArguments) -> Callable[[Mapping[str, Any]], Image.Image | QuickImage]:
+    """What reads the training images, as the section `data` describes it."""
+    if arguments.image_reading == "exact":
+        return read_row_image
+    before_crop = arguments.crop_short_edges if arguments.crop_probability > 0 else []
+    return QuickReader(max([*arguments.short_edges, *before_crop]))

@@ -25,7 +25,7 @@ from .arguments import RunArguments
 from .augmented_rows import AugmentedRows
 from .batches import BatchStream, ProcessBatches
 from .checkpoints import CheckpointFolder, TrainingState, check_random_states, write_folder
-from .data import TrainingData, build_augmentation
+from .data import TrainingData, build_augmentation, image_reader
 from .fingerprint import data_fingerprint
 from .interruption import Interruption, TrainingInterrupted
 from .logs import JsonLinesLog, StepMeter
@@ -207,7 +207,8 @@ class Trainer:
 
     def _build_stream(self) -> BatchStream:
         options, accelerator = self.options, self.accelerator
-        transform = CompactTransform(build_augmentation(self.arguments.data), seed=options.seed)
+        augmentation, reader = build_augmentation(self.arguments.data), image_reader(self.arguments.data)
+        transform = CompactTransform(augmentation, options.seed, reader)
         sampler = self.data.sampler(options.batch_size, options.seed)
         batches = ProcessBatches(sampler, accelerator.process_index, accelerator.num_processes)
         collate = CompactCollator(self.task.processor)

@@ -22,6 +22,7 @@ from ..models.speaq.normalization_speaq import PixelNormalization
 from ..models.speaq.padding_speaq import clear_padding, pad_images, pixel_mask
 from .augmentation import RowTransform, SceneGraphAugmentation, coco_annotation, example_from_row
 from .images import read_row_image
+from .quick_images import QuickImage
 
 
 class CompactBatch(NamedTuple):
@@ -53,14 +54,14 @@ class CompactTransform(RowTransform):
     Args:
         augmentation: Applied to every image; it decides the final size.
         seed: Of the augmentation, see `RowTransform`.
-        read_image: A row to its RGB image.
+        read_image: A row to its RGB image; `QuickReader` takes half the time.
     """
 
     def __init__(
         self,
         augmentation: SceneGraphAugmentation,
         seed: int = 0,
-        read_image: Callable[[Mapping[str, Any]], Image.Image] = read_row_image,
+        read_image: Callable[[Mapping[str, Any]], Image.Image | QuickImage] = read_row_image,
     ) -> None:
         super().__init__(augmentation, seed)
         self.read_image = read_image
@@ -90,11 +91,13 @@ class CompactTransform(RowTransform):
         return planes(example.image), label
 
 
-def planes(image: Image.Image) -> Tensor:
+def planes(image: Image.Image | QuickImage) -> Tensor:
     """The pixels of an RGB image as `(3, h, w)` uint8."""
+    if isinstance(image, QuickImage):
+        return image.planes()
     # Pillow writes line by line, red, green, blue: half the time of turning its usual order of bytes.
     lines = np.frombuffer(image.tobytes("raw", "RGB;L"), np.uint8).reshape(image.height, 3, image.width)
-    return torch.from_numpy(np.ascontiguousarray(lines.transpose(1, 0, 2)))
+    return torch.from_numpy(lines.transpose(1, 0, 2).copy())
 
 
 class CompactCollator:

@@ -54,9 +54,10 @@ def test_one_seed_gives_identical_weights_and_another_seed_others(micro_run):
         (),
         ("--training.gradient_accumulation_steps", "2"),
         ("--data.num_workers", "2"),
+        ("--data.image_reading", "quick", "--data.num_workers", "1"),
         ("--data.synthetic_root", "GENOME", "--data.num_workers", "2", "--training.gradient_accumulation_steps", "2"),
     ],
-    ids=["plain", "accumulation", "workers", "mixture"],
+    ids=["plain", "accumulation", "workers", "quick reading", "mixture"],
 )
 def test_stopped_and_resumed_equals_uninterrupted(micro_run, genome, overrides):
     # An epoch has six batches: with accumulation the run resumes inside one epoch and ends in the next. The mixture's

@@ -43,6 +43,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return rgb
 
 
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) that `to_rgb` gives the image, which need not be decoded yet."""
+    return image.size[::-1] if (_orientation(image) or 0) > 4 else image.size
+
+
 def to_eight_bits(image: Image.Image) -> Image.Image:
     """The image upright, with eight bits per channel, in whatever colour mode.
 

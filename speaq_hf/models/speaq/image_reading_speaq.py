@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,7 +23,7 @@ import torch
 from huggingface_hub.utils import get_session
 from PIL import Image, UnidentifiedImageError
 
-from .image_pixels_speaq import array_to_image, to_rgb
+from .image_pixels_speaq import array_to_image, to_rgb, upright_size
 
 
 # What `read_image` takes, see there.
@@ -92,9 +92,43 @@ def read_image(source: ImageSource, name: str | None = None, timeout: float = DE
         OSError: The system failed to read the file, which may be good; the message likewise.
         TypeError: `source` is nothing of the above.
     """
+    return _named(name, source, lambda: _read(source, timeout))
+
+
+def read_reduced_image(
+    source: ImageSource, shortest_edge: int, name: str | None = None, timeout: float = DEFAULT_TIMEOUT
+) -> tuple[Image.Image, tuple[int, int]]:
+    """Reads an image as `read_image`, but a large JPEG at a half, a quarter or an eighth of its size, in less time.
+
+    Args:
+        source: See `read_image`.
+        shortest_edge: Pixels that the short edge keeps at least, if it has them.
+        name: What messages call the image.
+        timeout: Seconds after which an address fails that has not sent everything.
+
+    Returns:
+        The image in RGB, and the (width, height) that it has in full.
+
+    Raises:
+        UnreadableImageError: See `read_image`, and the other errors likewise.
+    """
+    sizes: list[tuple[int, int]] = []
+
+    def reduce(opened: Image.Image) -> None:
+        # Only JPEGs can be decoded at another size; for the others `draft` returns None.
+        size = upright_size(opened)
+        if opened.draft(None, (shortest_edge, shortest_edge)) is not None:
+            sizes.append(size)
+
+    image = _named(name, source, lambda: _read(source, timeout, reduce))
+    return image, sizes[0] if sizes else image.size
+
+
+def _named(name: str | None, source: ImageSource, read: Callable[[], Image.Image]) -> Image.Image:
+    """What `read` returns; its errors name the image."""
     name = _printable(name or _name(source))
     try:
-        return _read(source, timeout)
+        return read()
     except (MemoryError, _UnknownSourceError):
         raise
     # Pillow's decoders raise many kinds of errors on damaged files, also SyntaxError and struct.error.
@@ -116,7 +150,9 @@ class _UnknownSourceError(TypeError):
     """Something that is no image, nor says where one is."""
 
 
-def _read(source: ImageSource, timeout: float) -> Image.Image:
+def _read(
+    source: ImageSource, timeout: float, reduce: Callable[[Image.Image], None] = lambda opened: None
+) -> Image.Image:
     if isinstance(source, Image.Image):
         return to_rgb(source)
     if isinstance(source, np.ndarray | torch.Tensor):
@@ -126,6 +162,7 @@ def _read(source: ImageSource, timeout: float) -> Image.Image:
         with Image.open(file) as opened:
             if opened.format == "EPS":  # would be run, by another program
                 raise ValueError("PostScript is not supported; save it as PNG")
+            reduce(opened)
             return to_rgb(opened)
     except UnidentifiedImageError as error:
         raise ValueError(_what_it_is(file)) from error
