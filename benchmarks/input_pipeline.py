@@ -37,9 +37,9 @@ from speaq_hf.data import (
     generate_synthetic_genome,
     scene_graph_features,
 )
-from speaq_hf.data.augmentation import example_from_row
+from speaq_hf.data.augmentation import SceneGraphExample, example_from_row
 from speaq_hf.data.compact_batches import BatchExpansion, CompactCollator, CompactTransform, planes
-from speaq_hf.data.images import read_row_image, undecoded
+from speaq_hf.data.images import undecoded
 from speaq_hf.data.quick_images import QuickReader
 from speaq_hf.image_reading import read_image
 from training.augmented_rows import AugmentedRows, Draw
@@ -66,7 +66,7 @@ class Effort:
         demo_images: Scenes that are drawn for the demo.
     """
 
-    num_images: int = 48
+    num_images: int = 40
     size: tuple[int, int] = PHOTO_SIZE
     large_size: tuple[int, int] = LARGE_SIZE
     repeats: int = 5
@@ -176,37 +176,56 @@ def consume(batches: Callable[[], Iterator[Any]]) -> None:
 def stages(records: list[dict[str, Any]], table: Dataset) -> dict[str, dict[str, Callable[[], Any]]]:
     """The stages of one batch in one process, by path; "transfer" is what a batch costs from a reader to the model's
     process."""
-    augmentation, processor = SceneGraphAugmentation(), SpeaQImageProcessorPil()
-    chosen = range(BATCH_SIZE)
-    read = [table[row] for row in chosen]
-    mapper, transform = PlainMapper(augmentation, plain_input.as_floats), CompactTransform(augmentation)
-    files = [record["file_name"] for record in records[:BATCH_SIZE]]
-    arrays, images = [plain_input.read_image(file) for file in files], [read_row_image(row) for row in read]
-    examples = [example_from_row(row, image) for row, image in zip(read, images, strict=True)]
-    augmented = [transform.augment(row, example) for row, example in zip(read, examples, strict=True)]
-    plain_augmented = [np.asarray(example.image) for example in augmented]
-    plain_examples = [PlainRows(records, mapper)[row, 0] for row in chosen]
-    our_examples = [AugmentedRows(table, transform)[Draw(row, 0)] for row in chosen]
-    plain_batch, our_batch = plain_input.collate(plain_examples), CompactCollator()(our_examples)
-    expand = BatchExpansion(processor)
+    augmentation = SceneGraphAugmentation()
     return {
-        PLAIN: {
-            "decode": lambda: [plain_input.read_image(file) for file in files],
-            "augment": lambda: [mapper.augment(array, np.random.default_rng([0, 0, 0, i])) for i, array in enumerate(arrays)],
-            "normalise": lambda: [plain_input.as_floats(array) for array in plain_augmented],
-            "collate": lambda: plain_input.collate(plain_examples),
-            "transfer": lambda: send(plain_batch),
-        },
-        "training": {
-            "row": lambda: [table[row] for row in chosen],
-            "decode": lambda: [read_row_image(row) for row in read],
-            "augment": lambda: [transform.augment(row, example) for row, example in zip(read, examples, strict=True)],
-            "planes": lambda: [planes(example.image) for example in augmented],
-            "collate": lambda: CompactCollator()(our_examples),
-            "transfer": lambda: send(our_batch),
-            "normalise": lambda: expand(our_batch),
-        },
-    }  # fmt: skip
+        PLAIN: plain_stages(records[:BATCH_SIZE], PlainMapper(augmentation, plain_input.as_floats)),
+        "training": our_stages(table, CompactTransform(augmentation)),
+        "training, quick": our_stages(table, CompactTransform(augmentation, read_image=quick_reader(augmentation))),
+    }
+
+
+def plain_stages(records: list[dict[str, Any]], mapper: PlainMapper) -> dict[str, Callable[[], Any]]:
+    """Stages of a batch of the plain path."""
+    files = [record["file_name"] for record in records]
+    arrays = [plain_input.read_image(file) for file in files]
+
+    def augment() -> list[np.ndarray]:
+        generators = map(np.random.default_rng, range(len(arrays)))
+        return [mapper.augment(array, generator)[0] for array, generator in zip(arrays, generators, strict=True)]
+
+    augmented = augment()
+    examples = [mapper(record, 0) for record in records]
+    batch = plain_input.collate(examples)
+    return {
+        "decode": lambda: [plain_input.read_image(file) for file in files],
+        "augment": augment,
+        "normalise": lambda: [plain_input.as_floats(array) for array in augmented],
+        "collate": lambda: plain_input.collate(examples),
+        "transfer": lambda: send(batch),
+    }
+
+
+def our_stages(table: Dataset, transform: CompactTransform) -> dict[str, Callable[[], Any]]:
+    """Stages of a batch of the training program's path."""
+    chosen = range(BATCH_SIZE)
+    rows = [table[row] for row in chosen]
+    examples = [example_from_row(row, transform.read_image(row)) for row in rows]
+
+    def augment() -> list[SceneGraphExample]:
+        return [transform.augment(row, example) for row, example in zip(rows, examples, strict=True)]
+
+    augmented = augment()
+    compact = [AugmentedRows(table, transform)[Draw(row, 0)] for row in chosen]
+    batch, expand = CompactCollator()(compact), BatchExpansion(SpeaQImageProcessorPil())
+    return {
+        "row": lambda: [table[row] for row in chosen],
+        "decode": lambda: [transform.read_image(row) for row in rows],
+        "augment": augment,
+        "planes": lambda: [planes(example.image) for example in augmented],
+        "collate": lambda: CompactCollator()(compact),
+        "transfer": lambda: send(batch),
+        "normalise": lambda: expand(batch),
+    }
 
 
 @functools.cache
