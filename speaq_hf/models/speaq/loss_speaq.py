@@ -15,22 +15,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers.image_transforms import center_to_corners_format
-from transformers.utils import is_scipy_available, logging, requires_backends
+from transformers.utils import logging, requires_backends
 
-from .box_ops_speaq import box_iou, generalized_box_iou
+from .box_ops_speaq import box_planes, compare_planes, generalized_box_iou
 from .configuration_speaq import SpeaQConfig
+from .query_matching_speaq import MatchedPairs, QueryBlock, cut_blocks
 
-
-if is_scipy_available():
-    from scipy.optimize import linear_sum_assignment
 
 logger = logging.get_logger(__name__)
 
 Assignment = tuple[Tensor, Tensor, Tensor]
 LayerOutputs = dict[str, Tensor]
 
-# Added to the cost of a query outside the target's group: such a match is possible, but only when a group is full.
-_OUT_OF_GROUP_COST = 1e6
+# Boxes of relations and queries that are compared at once: bounds the memory, whatever the number of relations.
+_PAIRS_AT_ONCE = 2**20
 # Below this width or height, in units of the image, two centres coincide up to float32 rounding.
 _DEGENERATE_SIDE = 1e-6
 
@@ -134,12 +132,14 @@ class RelationTargets:
         boxes: Boxes of subject, object and relation, `(3, T, 4)`, (cx, cy, w, h) in [0, 1].
         counts: Relations of each image, B numbers.
         loss_weights: Weight of each image, `(B,)`.
+        predicates: Class of each predicate, T numbers on the CPU.
     """
 
     labels: Tensor
     boxes: Tensor
     counts: list[int]
     loss_weights: Tensor
+    predicates: list[int]
 
     @classmethod
     def from_labels(
@@ -171,6 +171,7 @@ class RelationTargets:
             boxes=torch.stack((boxes[subject], boxes[object_], spanned)).to(device),
             counts=counts.tolist(),
             loss_weights=torch.tensor(weights, dtype=torch.float32, device=device),
+            predicates=relations[:, 2].tolist(),
         )
 
 
@@ -276,12 +277,41 @@ _STREAMS = (
 )
 
 
-_OUTPUT_NAMES = tuple(itertools.chain.from_iterable(_STREAMS))
+@dataclass
+class LayerPredictions:
+    """What L decoder layers predict, in float32 or better: what costs and losses have in common.
 
+    Args:
+        log_probabilities: For each layer those of the classes of subject, object and predicate, `(B, R, C+1 or P+1)`.
+            They are not joined to one tensor: at the published size a copy of them takes longer than the assignment.
+        boxes: Boxes of subject, object and relation, `(3, L, B, R, 4)`, (cx, cy, w, h) in [0, 1].
+    """
 
-def stack_layers(layers: Sequence[LayerOutputs]) -> LayerOutputs:
-    """Join the six output tensors `(B, R, …)` of L layers to `(L, B, R, …)`."""
-    return {name: torch.stack([layer[name] for layer in layers]) for name in _OUTPUT_NAMES}
+    log_probabilities: list[list[Tensor]]
+    boxes: Tensor
+
+    @classmethod
+    def from_layers(cls, layers: Sequence[LayerOutputs]) -> "LayerPredictions":
+        """Read the six output tensors of each layer, earlier layers first."""
+        return cls(
+            [[at_least_float32(layer[logits]).log_softmax(dim=-1) for logits, _ in _STREAMS] for layer in layers],
+            at_least_float32(torch.stack([torch.stack([layer[boxes] for layer in layers]) for _, boxes in _STREAMS])),
+        )
+
+    def detach(self) -> "LayerPredictions":
+        """The same without gradients."""
+        detached = [[values.detach() for values in layer] for layer in self.log_probabilities]
+        return LayerPredictions(detached, self.boxes.detach())
+
+    @property
+    def num_layers(self) -> int:
+        """L."""
+        return self.boxes.shape[1]
+
+    @property
+    def num_queries(self) -> int:
+        """R."""
+        return self.boxes.shape[3]
 
 
 @dataclass
@@ -349,94 +379,111 @@ class RelationAssigner:
             Per layer, per image: matched queries `(M,)` in ascending order, the relation of the image that each is
             matched with `(M,)`, and how often each relation was repeated `(r,)`; all int64 on the CPU.
         """
-        outputs = stack_layers(layers)
+        with torch.no_grad():
+            predictions = LayerPredictions.from_layers(layers)
         if not isinstance(targets, RelationTargets):
-            num_labels, num_predicates = (
-                outputs[name].shape[-1] - 1 for name in ("subject_logits", "predicate_logits")
-            )
-            device = outputs["subject_logits"].device
-            targets = RelationTargets.from_labels(targets, num_labels, num_predicates, device)
-        return self.match(outputs, targets)
+            num_labels, _, num_predicates = (values.shape[-1] - 1 for values in predictions.log_probabilities[0])
+            targets = RelationTargets.from_labels(targets, num_labels, num_predicates, predictions.boxes.device)
+        return self.match(predictions, targets).split(targets.counts)
 
-    def match(self, outputs: LayerOutputs, targets: RelationTargets) -> list[list[Assignment]]:
-        """The same for stacked layers: `outputs` have a leading dimension L, as from [`stack_layers`]."""
+    @torch.no_grad()
+    def match(self, predictions: LayerPredictions, targets: RelationTargets) -> MatchedPairs:
+        """The same for all layers and images together, from predictions that are prepared already."""
         requires_backends(self, ["scipy"])
-        outputs = {name: at_least_float32(values.detach()) for name, values in outputs.items()}
-        with torch.no_grad(), _full_precision(outputs["subject_logits"].device):
-            costs, copies = self._costs_and_copies(outputs, targets)
-        return self._solve(costs, copies, targets.counts, num_layers=len(outputs["subject_logits"]))
+        predictions = predictions.detach()
+        blocks = self._cut_blocks(predictions.num_queries, targets)
+        with _full_precision(predictions.boxes.device):
+            costs, copies = self._costs_and_copies(predictions, targets, blocks)
+        pairs = [pair for block, cost in zip(blocks, costs, strict=True) for pair in block.solve(cost, copies)]
+        matched = MatchedPairs.join(pairs, copies)
+        return matched if self.per_layer else matched.repeat(predictions.num_layers)
 
-    def _costs_and_copies(self, outputs: LayerOutputs, targets: RelationTargets) -> tuple[np.ndarray, np.ndarray]:
-        """Cost matrices `(L or 1, T, R)` and copies `(L or 1, T)` of the batch, moved to the CPU in one transfer.
+    def _cut_blocks(self, num_queries: int, targets: RelationTargets) -> list[QueryBlock]:
+        """Relations that compete for the same queries, for all images together."""
+        sizes, to_group = [num_queries], np.zeros(1 + max(targets.predicates, default=0), dtype=np.int64)
+        if self.predicate_to_group is not None:
+            sizes, to_group = self.query_groups, np.array(self.predicate_to_group)
+        if sum(sizes) != num_queries:
+            raise ValueError(f"`query_groups` share {sum(sizes)} queries, but the outputs have {num_queries}.")
+        most_copies = 1 if self.scheme == "one_to_one" else max(self.topk, 1)
+        images = np.arange(len(targets.counts)).repeat(targets.counts)
+        return cut_blocks(images, to_group[np.array(targets.predicates, dtype=np.int64)], sizes, most_copies)
 
-        All images are computed at once: every relation meets the queries of its own image.
-        """
-        image = torch.arange(len(targets.counts)).repeat_interleave(torch.tensor(targets.counts))
-        image = image.to(targets.labels.device)
-        # A slice between two index arrays puts their dimension first: (T, L, R).
-        probabilities = [
-            outputs[logits].softmax(dim=-1)[:, image, :, classes].movedim(0, 1)
-            for (logits, _), classes in zip(_STREAMS, targets.labels, strict=True)
-        ]  # 3 x (L, T, R)
-        boxes = [outputs[name][:, image] for _, name in _STREAMS]  # 3 x (L, T, R, 4)
-        out_of_group = self._is_out_of_group(boxes[0].shape[2], targets.labels[2])
-        costs = self._cost(probabilities, boxes, targets.boxes)
-        copies = self._copies(probabilities[2], boxes, targets.boxes, out_of_group)
-        if not self.per_layer:
-            costs, copies = costs.sum(dim=0, keepdim=True), copies[:1]
-        packed = torch.cat((costs + out_of_group * _OUT_OF_GROUP_COST, copies[..., None]), dim=-1).cpu().numpy()
+    def _costs_and_copies(
+        self, predictions: LayerPredictions, targets: RelationTargets, blocks: Sequence[QueryBlock]
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """Costs `(L or 1, t, q)` of each block and copies `(L or 1, T)`, moved to the CPU in one transfer."""
+        pairs = _PairComparison(self, predictions, targets)
+        copies = np.ones((predictions.num_layers if self.per_layer else 1, len(targets.predicates)), dtype=np.int64)
+        parts = [part for block in blocks for part in pairs.compute(block)]  # costs and copies of each block
+        if not parts:
+            return [], copies
+        flat = torch.cat([part.flatten() for part in parts]).cpu().numpy()
+        arrays = np.split(flat, np.cumsum([part.numel() for part in parts])[:-1])
+        arrays = [array.reshape(part.shape) for array, part in zip(arrays, parts, strict=True)]
+        for block, values in zip(blocks, arrays[1::2], strict=True):
+            copies[:, block.relations] = values
         # A diverged model must reach the loss, where the training loop sees it, not fail in the solver.
-        return np.nan_to_num(packed[..., :-1], nan=1e9, posinf=1e9, neginf=-1e9), packed[..., -1].astype(np.int64)
+        return [np.nan_to_num(cost, nan=1e9, posinf=1e9, neginf=-1e9) for cost in arrays[::2]], copies
 
-    def _cost(self, probabilities: list[Tensor], boxes: list[Tensor], targets: Tensor) -> Tensor:
-        """Cost `(L, T, R)` of every query for every relation of its image (SpeaQ section 3.1)."""
-        class_cost, bbox_cost, giou_cost = -sum(probabilities), 0.0, 0.0
-        for predicted, target in zip(boxes, targets[:, :, None], strict=True):
-            bbox_cost = bbox_cost + (predicted - target).abs().sum(dim=-1)
-            corners = center_to_corners_format(predicted), center_to_corners_format(target)
-            giou_cost = giou_cost - generalized_box_iou(*corners)
-        return self.bbox_cost * bbox_cost + self.class_cost * class_cost + self.giou_cost * giou_cost
 
-    def _copies(
-        self, predicate_probabilities: Tensor, boxes: list[Tensor], targets: Tensor, out_of_group: Tensor
-    ) -> Tensor:
-        """How often each relation is repeated, `(L, T)` whole numbers."""
-        if self.scheme != "dynamic":
-            return torch.full_like(predicate_probabilities[..., 0], self.topk if self.scheme == "static" else 1)
-        subject_iou, object_iou = (
-            box_iou(center_to_corners_format(predicted), center_to_corners_format(target))
-            for predicted, target in zip(boxes[:2], targets[:2, :, None], strict=True)
+class _PairComparison:
+    """Compares relations with the queries they may be matched with.
+
+    Args:
+        options: The assignment options.
+        predictions: Without gradients.
+        targets: The relations of the batch.
+    """
+
+    def __init__(self, options: RelationAssigner, predictions: LayerPredictions, targets: RelationTargets) -> None:
+        self.options, self.targets = options, targets
+        self.log_probabilities, self.num_queries = predictions.log_probabilities, predictions.num_queries
+        self.predicted_planes = box_planes(predictions.boxes)  # (9, 3, L, B, R)
+        self.target_planes = box_planes(targets.boxes)[:, :, None, :, None]  # (9, 3, 1, T, 1)
+
+    def compute(self, block: QueryBlock) -> tuple[Tensor, Tensor]:
+        """Costs `(L or 1, t, q)` and copies `(L or 1, t)` of a block, so many relations at once as memory is spent on."""
+        pairs = 3 * len(self.log_probabilities) * self.num_queries
+        size = max(_PAIRS_AT_ONCE // pairs, 1)
+        parts = [self._compute(block, slice(row, row + size)) for row in range(0, len(block.relations), size)]
+        costs, copies = (torch.cat(values, dim=1) for values in zip(*parts, strict=True))
+        return costs, copies
+
+    def _compute(self, block: QueryBlock, rows: slice) -> tuple[Tensor, Tensor]:
+        relations, images = (
+            torch.from_numpy(values[rows]).to(self.targets.labels.device) for values in (block.relations, block.images)
         )
-        quality = _join_qualities(subject_iou, object_iou, self.quality)
-        # Zeroed before the predicate term is added: queries of other groups still contribute that term.
-        quality = quality.masked_fill(out_of_group, 0.0)
-        if self.predicate_weight is not None:
-            quality = quality + self.predicate_weight * predicate_probabilities
-        best = quality.topk(min(self.topk, quality.shape[-1])).values.sum(dim=-1)
+        predicted = self.predicted_planes[..., block.queries][:, :, :, images]
+        distances, ious, gious = compare_planes(predicted, self.target_planes[:, :, :, relations])  # (3, L, t, q)
+        classes = self.targets.labels[:, relations]
+        costs = distances.sum(dim=0).mul_(self.options.bbox_cost).sub_(gious.sum(dim=0), alpha=self.options.giou_cost)
+        for stream in range(3):
+            probabilities = self._probabilities(stream, images, block.queries, classes[stream])
+            costs.sub_(probabilities, alpha=self.options.class_cost)
+        copies = self._copies(block, rows, ious[:2], images, classes[2])
+        return (costs, copies) if self.options.per_layer else (costs.sum(dim=0, keepdim=True), copies[:1])
+
+    def _probabilities(self, stream: int, images: Tensor, queries: slice, classes: Tensor) -> Tensor:
+        """Probabilities `(L, t, q)` of the classes `(t,)` in the queries of the images `(t,)`."""
+        # A slice between two index arrays puts their dimension first: (t, q).
+        return torch.stack([layer[stream][images, queries, classes] for layer in self.log_probabilities]).exp_()
+
+    def _copies(self, block: QueryBlock, rows: slice, ious: Tensor, images: Tensor, predicates: Tensor) -> Tensor:
+        """How often each relation is repeated, `(L, t)` whole numbers; `ious` `(2, L, t, q)` of subjects and objects."""
+        options = self.options
+        if options.scheme != "dynamic":
+            return torch.full_like(ious[0, ..., 0], options.topk if options.scheme == "static" else 1)
+        quality, outside = _join_qualities(ious[0], ious[1], options.quality), block.out_of_group(rows)
+        if outside is not None:
+            quality = quality.masked_fill(torch.from_numpy(outside).to(quality.device), 0.0)
+        if options.predicate_weight is not None:
+            # Queries of other groups, whose overlap does not count, still contribute this term.
+            weighted = self._probabilities(2, images, slice(None), predicates).mul_(options.predicate_weight)
+            weighted[..., block.queries] += quality
+            quality = weighted
+        best = quality.topk(min(options.topk, quality.shape[-1])).values.sum(dim=-1)
         return best.nan_to_num(nan=1.0).trunc().clamp(min=1)
-
-    def _is_out_of_group(self, num_queries: int, predicates: Tensor) -> Tensor:
-        """Whether a query is outside the group of a predicate, `(T, R)`, or `(1, 1)` false without groups."""
-        if self.predicate_to_group is None:
-            return torch.zeros(1, 1, dtype=torch.bool, device=predicates.device)
-        sizes = torch.tensor(self.query_groups)
-        query_to_group = torch.arange(len(sizes)).repeat_interleave(sizes).to(predicates.device)
-        if len(query_to_group) != num_queries:
-            raise ValueError(
-                f"`query_groups` share {len(query_to_group)} queries, but the outputs have {num_queries}."
-            )
-        predicate_to_group = torch.tensor(self.predicate_to_group, device=predicates.device)
-        return predicate_to_group[predicates][:, None] != query_to_group
-
-    def _solve(
-        self, costs: np.ndarray, copies: np.ndarray, counts: list[int], num_layers: int
-    ) -> list[list[Assignment]]:
-        bounds = np.cumsum(counts)[:-1]
-        matched = [
-            [_match(*image) for image in zip(np.split(cost, bounds), np.split(copy, bounds), strict=True)]
-            for cost, copy in zip(costs, copies, strict=True)
-        ]
-        return matched if self.per_layer else matched * num_layers
 
 
 def _full_precision(device: torch.device) -> torch.autocast:
@@ -477,13 +524,6 @@ def _join_qualities(subject_iou: Tensor, object_iou: Tensor, quality: str) -> Te
     return joined[quality](subject_iou, object_iou)
 
 
-def _match(cost: np.ndarray, copies: np.ndarray) -> Assignment:
-    """Match one layer of one image: `cost` `(r, R)`, `copies` `(r,)`."""
-    relation_of_copy = np.arange(len(copies)).repeat(copies)
-    queries, columns = linear_sum_assignment(cost[relation_of_copy].T)
-    return torch.from_numpy(queries), torch.from_numpy(relation_of_copy[columns]), torch.from_numpy(copies)
-
-
 @dataclass
 class _Matches:
     """What the queries are trained on: classes for all of them, and the matched pairs (M), layer after layer."""
@@ -496,38 +536,22 @@ class _Matches:
     classes: list[Tensor]  # subject, object, predicate: each (L, B, R), background where unmatched
 
     @classmethod
-    def from_assignments(
-        cls, assignments: list[list[Assignment]], targets: RelationTargets, outputs: LayerOutputs
-    ) -> "_Matches":
-        """Join the matched pairs of all layers and images, and give every query its target classes.
+    def from_pairs(cls, pairs: MatchedPairs, targets: RelationTargets, predictions: LayerPredictions) -> "_Matches":
+        """Move the matched pairs to the device, and give every query its target classes.
 
         Args:
-            assignments: Per layer, per image, what [`RelationAssigner`] returns.
+            pairs: Of all layers and images.
             targets: The relations of the batch.
-            outputs: Stacked outputs `(L, B, R, …)`, for their sizes.
+            predictions: For their sizes.
         """
-        offsets = np.cumsum([0, *targets.counts[:-1]])
-        pairs = [
-            torch.stack(
-                (
-                    queries.new_full(queries.shape, layer),
-                    queries.new_full(queries.shape, image),
-                    queries,
-                    rows + offset,
-                )
-            )
-            for layer, images in enumerate(assignments)
-            for image, ((queries, rows, _), offset) in enumerate(zip(images, offsets.tolist(), strict=True))
-        ]  # each (4, M of one layer and image)
-        layers, images, queries, relations = torch.cat(pairs, dim=1).to(targets.labels.device)
-        counts = [sum(len(queries) for queries, _, _ in images) for images in assignments]
+        joined = np.stack((pairs.layers, pairs.images, pairs.queries, pairs.relations))
+        layers, images, queries, relations = torch.from_numpy(joined).to(targets.labels.device)
         classes = []
-        for (logits, _), label in zip(_STREAMS, targets.labels, strict=True):
-            background = outputs[logits].shape[-1] - 1
-            target = torch.full(outputs[logits].shape[:-1], background, device=label.device)
+        for values, label in zip(predictions.log_probabilities[0], targets.labels, strict=True):
+            target = label.new_full(predictions.boxes.shape[1:4], values.shape[-1] - 1)
             target[layers, images, queries] = label[relations]
             classes.append(target)
-        return cls(layers, images, queries, relations, counts, classes)
+        return cls(layers, images, queries, relations, pairs.counts(), classes)
 
     def pick(self, values: Tensor) -> Tensor:
         """Rows `(M, …)` of the matched queries in `values` `(L, B, R, …)`."""
@@ -605,11 +629,11 @@ class SpeaQCriterion:
         if len(labels) != batch_size:
             raise ValueError(f"`labels` needs one entry per image ({batch_size}), got {len(labels)}.")
         with _full_precision(device):
-            outputs = {name: at_least_float32(values) for name, values in stack_layers(layers).items()}
+            predictions = LayerPredictions.from_layers(layers)
             targets = RelationTargets.from_labels(labels, self.num_labels, len(self.predicate_weights) - 1, device)
-            matches = _Matches.from_assignments(self.assigner.match(outputs, targets), targets, outputs)
-            class_weights = self._class_weights(outputs["subject_logits"])
-            terms = _Terms.compute(outputs, targets, matches, class_weights)
+            matches = _Matches.from_pairs(self.assigner.match(predictions, targets), targets, predictions)
+            class_weights = self._class_weights(predictions.boxes)
+            terms = _Terms.compute(predictions, targets, matches, class_weights)
             normalizers = _normalizers(matches, class_weights)
             losses = self._class_losses(terms, targets, matches, normalizers)
             losses |= self._box_losses(terms, targets, matches, normalizers[3])
@@ -690,17 +714,16 @@ class _Terms:
 
     @classmethod
     def compute(
-        cls, outputs: LayerOutputs, targets: RelationTargets, matches: _Matches, class_weights: list[Tensor]
+        cls, predictions: LayerPredictions, targets: RelationTargets, matches: _Matches, class_weights: list[Tensor]
     ) -> "_Terms":
         """Cross-entropies of all queries and distances of the matched boxes."""
-        entropies = {}
         names = ("loss_class_subject", "loss_class_object", "loss_predicate")
-        for name, (logits, _), classes, weights in zip(names, _STREAMS, matches.classes, class_weights, strict=True):
-            flat = nn.functional.cross_entropy(
-                outputs[logits].flatten(0, 2), classes.flatten(), weights, reduction="none"
-            )
-            entropies[name] = flat.view_as(classes)
-        predicted = torch.stack([matches.pick(outputs[boxes]) for _, boxes in _STREAMS])  # (3, M, 4)
+        streams = zip(*predictions.log_probabilities, strict=True)
+        entropies = {
+            name: torch.stack([_entropy(*layer, weights) for layer in zip(values, classes, strict=True)])
+            for name, values, classes, weights in zip(names, streams, matches.classes, class_weights, strict=True)
+        }
+        predicted = torch.stack([matches.pick(boxes) for boxes in predictions.boxes])  # (3, M, 4)
         target = targets.boxes[:, matches.relations]
         giou = generalized_box_iou(center_to_corners_format(predicted), center_to_corners_format(target))
         return cls(entropies, {"bbox": (predicted - target).abs().sum(dim=-1), "giou": 1 - giou})
@@ -711,6 +734,12 @@ class _Terms:
         entropies = {name: values[-1] for name, values in self.entropies.items()}
         distances = {kind: values[:, first:] for kind, values in self.distances.items()}
         return entropies, distances, matches.images[first:]
+
+
+def _entropy(log_probabilities: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
+    """Weighted cross-entropies `(B, R)` of one layer: `(B, R, C+1)` and target classes `(B, R)`."""
+    flat = nn.functional.nll_loss(log_probabilities.flatten(0, 1), classes.flatten(), weights, reduction="none")
+    return flat.view_as(classes)
 
 
 def at_least_float32(values: Tensor) -> Tensor:

@@ -2,6 +2,7 @@ import copy
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,13 +12,16 @@ from torch import Tensor
 
 from speaq_hf import SpeaQConfig, SpeaQForSceneGraphGeneration
 from speaq_hf.models.speaq.loss_speaq import (
+    LayerPredictions,
     RelationAssigner,
+    RelationTargets,
     SpeaQCriterion,
     cut_predicate_groups,
     cut_query_groups,
     reweight_predicates,
     span_relation_boxes,
 )
+from speaq_hf.models.speaq.query_matching_speaq import QueryBlock
 from speaq_hf.models.speaq.vg150 import VG150_PREDICATE_COUNTS
 from tests.helpers import REFERENCE, random_label, random_layers, read_reference, tiny_config
 
@@ -117,13 +121,18 @@ class TestRecordedMatchings:
             torch.testing.assert_close(cost.repeat_interleave(copies, dim=1), expected, rtol=1e-5, atol=1e-4)
 
 
-def costs_of(assigner: RelationAssigner, layers: list, targets: list) -> tuple[Tensor, ...]:
-    from speaq_hf.models.speaq.loss_speaq import RelationTargets
-
+def costs_of(assigner: RelationAssigner, layers: list, targets: list) -> list[Tensor]:
+    """Cost matrix `(R, r)` of each image in the last layer, with all queries."""
     gathered = RelationTargets.from_labels(targets, 150, 50, torch.device("cpu"))
-    outputs = {name: torch.stack([layer[name] for layer in layers]) for name in layers[0]}
-    costs, _ = assigner._costs_and_copies(outputs, gathered)
-    return torch.from_numpy(costs[-1]).T.split(gathered.counts, dim=1)
+    images = np.arange(len(gathered.counts)).repeat(gathered.counts)
+    groups, sizes = np.zeros_like(images), [layers[0]["relation_boxes"].shape[1]]
+    if assigner.predicate_to_group is not None:
+        groups, sizes = np.array(assigner.predicate_to_group)[gathered.predicates], assigner.query_groups
+    block = QueryBlock(np.arange(len(images)), images, 0, sum(sizes), groups, sizes)
+    (costs,), _ = assigner._costs_and_copies(LayerPredictions.from_layers(layers), gathered, [block])
+    outside = block.out_of_group()
+    cost = costs[-1] if outside is None else costs[-1] + 1e6 * outside.astype(np.float32)
+    return torch.from_numpy(cost).T.split(gathered.counts, dim=1)
 
 
 class TestGroups:
