@@ -32,13 +32,17 @@ class SpeaQFrozenBatchNorm2d(nn.Module):
         self.register_buffer("running_mean", torch.zeros(num_features))
         self.register_buffer("running_var", torch.ones(num_features))
 
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        """Normalise `(B, channels, h, w)`."""
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """What the norm multiplies each channel with and then adds to it, `(channels,)` in float32 or better."""
         weight, bias, mean, variance = map(
             at_least_float32, (self.weight, self.bias, self.running_mean, self.running_var)
         )
         scale = weight * (variance + self.eps).rsqrt()
-        shift = bias - mean * scale
+        return scale, bias - mean * scale
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Normalise `(B, channels, h, w)`."""
+        scale, shift = self.scale_and_shift()
         normalised = at_least_float32(hidden_states) * scale[:, None, None] + shift[:, None, None]
         return normalised.to(hidden_states.dtype)
 
@@ -148,7 +152,7 @@ def _pass_shapes(model: nn.Module, size: int) -> tuple[Tensor, dict[str, Tensor]
     model.eval()
     try:
         with torch.device("meta"), torch.inference_mode(False), torch.enable_grad():
-            images = (torch.empty(1, 3, size, size),)
+            images = (torch.empty(1, 3, size, size, dtype=model.dtype),)
             features = torch.func.functional_call(model, parameters | buffers, images).feature_maps[-1]
     finally:
         model.train(was_training)

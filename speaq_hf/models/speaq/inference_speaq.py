@@ -9,8 +9,9 @@ these in buffers that are not saved: a checkpoint of the fast model is one of th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -165,24 +166,71 @@ def fuse_backbone(backbone: nn.Module) -> None:
     Args:
         backbone: A backbone of transformers in evaluation mode; changed in place.
     """
-    calls, num_readers = _record_calls(backbone)
-    times_called = Counter(call.name for call in calls)
-    readers = {call.reads: call for call in calls if num_readers[call.reads] == 1 and times_called[call.name] == 1}
+    calls = record_calls(backbone)
     absorbed = set()
-    for call in calls:
-        if type(call.module) is nn.Conv2d and call.module.padding_mode == "zeros" and times_called[call.name] == 1:
-            norm = readers.get(call.writes)
-            if norm is not None and not isinstance(norm.module, nn.ReLU):
-                relu = readers.get(norm.writes)
-                has_relu = relu is not None and isinstance(relu.module, nn.ReLU)
-                backbone.set_submodule(call.name, SpeaQFusedConv2d(call.module, norm.module, has_relu))
-                backbone.set_submodule(norm.name, SpeaQAbsorbed(norm.module))
-                if has_relu:
-                    absorbed.add(relu.name)
-                    backbone.set_submodule(relu.name, nn.Identity())
-    for call in readers.values():
-        if isinstance(call.module, nn.ReLU) and call.name not in absorbed and not call.reads_view:
-            backbone.set_submodule(call.name, nn.ReLU(inplace=True))
+    for convolution, norm in calls.normalized_convolutions():
+        relu = calls.only_reader(norm)
+        has_relu = relu is not None and isinstance(relu.module, nn.ReLU)
+        backbone.set_submodule(convolution.name, SpeaQFusedConv2d(convolution.module, norm.module, has_relu))
+        backbone.set_submodule(norm.name, SpeaQAbsorbed(norm.module))
+        if has_relu:
+            absorbed.add(relu.name)
+            backbone.set_submodule(relu.name, nn.Identity())
+    for relu in calls.overwriting_relus():
+        if relu.name not in absorbed:
+            backbone.set_submodule(relu.name, nn.ReLU(inplace=True))
+
+
+def record_calls(backbone: nn.Module) -> BackboneCalls:
+    """See in a pass that computes shapes only what follows what in a backbone."""
+    calls, num_readers = _record_calls(backbone)
+    return BackboneCalls(calls, num_readers, Counter(call.name for call in calls))
+
+
+@dataclass(frozen=True)
+class BackboneCalls:
+    """Calls of convolutions, batch norms and ReLUs.
+
+    Args:
+        calls: In their order.
+        num_readers: How many operations read what a node of the graph writes.
+        times_called: How often each module is called, by name.
+    """
+
+    calls: list[_Call]
+    num_readers: Counter
+    times_called: Counter
+
+    @cached_property
+    def _readers(self) -> dict[Any, _Call]:
+        """By the node they read: calls that read alone, of modules that are called once."""
+        return {
+            call.reads: call
+            for call in self.calls
+            if self.num_readers[call.reads] == 1 and self.times_called[call.name] == 1
+        }
+
+    def only_reader(self, call: _Call) -> _Call | None:
+        """The call that alone reads what `call` writes."""
+        return self._readers.get(call.writes)
+
+    def normalized_convolutions(self) -> Iterator[tuple[_Call, _Call]]:
+        """Convolutions and the batch norms that alone read them."""
+        for call in self.calls:
+            if (
+                type(call.module) is nn.Conv2d
+                and call.module.padding_mode == "zeros"
+                and self.times_called[call.name] == 1
+            ):
+                norm = self.only_reader(call)
+                if norm is not None and not isinstance(norm.module, nn.ReLU):
+                    yield call, norm
+
+    def overwriting_relus(self) -> Iterator[_Call]:
+        """ReLUs that may write where they read."""
+        for call in self._readers.values():
+            if isinstance(call.module, nn.ReLU) and not call.reads_view:
+                yield call
 
 
 def _record_calls(backbone: nn.Module) -> tuple[list[_Call], Counter]:

@@ -27,8 +27,10 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .backbone_speaq import SpeaQBackbone, supports_sdpa
+from .checkpointed_blocks_speaq import make_blocks_checkpointable
 from .configuration_speaq import SpeaQConfig
 from .detr_weights_speaq import config_from_detr, convert_detr_weights, load_detr, load_detr_weights
+from .folded_norms_speaq import fold_frozen_norms, restore_frozen_norms
 from .inference_speaq import SpeaQAbsorbed, SpeaQFusedLinear, SpeaQJointLinear, fuse_backbone, fuse_linears
 from .label_resizing_speaq import LabelResizingMixin
 from .loss_speaq import SpeaQCriterion, at_least_float32
@@ -315,7 +317,7 @@ class SpeaQZeroInitLinear(nn.Linear):
     """Linear layer that starts at zero, so that its branch is added to the network without disturbing it."""
 
 
-class SpeaQConditionalPosition(nn.Module):
+class SpeaQConditionalPosition(GradientCheckpointingLayer):
     """Moves the query positions of one stream towards what the streams before it have found in this layer.
 
     Args:
@@ -335,7 +337,7 @@ class SpeaQConditionalPosition(nn.Module):
         return positions + self.dropout(self.projection(attended))
 
 
-class SpeaQTripletRefinement(nn.Module):
+class SpeaQTripletRefinement(GradientCheckpointingLayer):
     """Lets one stream look at all (subject, object, relation) triplets between two layers."""
 
     def __init__(self, config: SpeaQConfig) -> None:
@@ -380,6 +382,14 @@ class SpeaQPreTrainedModel(PreTrainedModel):
         if attn_implementation == "sdpa" and not supports_sdpa(self.config.backbone_config):
             attn_implementation = {"": "sdpa", "backbone_config": "eager"}
         super().set_attn_implementation(attn_implementation, *args, **kwargs)
+
+    def _set_gradient_checkpointing(self, enable: bool = True, *args: Any, **kwargs: Any) -> None:
+        """Recompute the blocks of the backbone too."""
+        if enable:
+            for module in self.modules():
+                if isinstance(module, SpeaQBackbone):
+                    make_blocks_checkpointable(module.model)
+        super()._set_gradient_checkpointing(enable, *args, **kwargs)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Xavier for every matrix; zero for what joins the three decoders, which so start as three plain DETRs."""
@@ -750,6 +760,7 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
             return self
         _check_in_one_place(self)
         optimized = copy.deepcopy(self).eval().requires_grad_(False)
+        restore_frozen_norms(optimized.model.backbone.model)
         fuse_backbone(optimized.model.backbone.model)
         optimized.model.backbone.to(memory_format=torch.channels_last)
         optimized.model.decoder.image_reader = SpeaQProjectedImageReader(optimized.model.decoder)
@@ -760,6 +771,20 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
         optimized.is_optimized_for_inference = True
         optimized.register_load_state_dict_pre_hook(_refuse_weights)
         return optimized
+
+    def optimize_for_training(self) -> "SpeaQForSceneGraphGeneration":
+        """Make this model train faster, with the same losses and gradients but for rounding.
+
+        The backbone's frozen batch norms become part of the convolutions before them, and it computes with channels last.
+        Parameters stay the same ones under the same names, so that optimizers, checkpoints and saved models do not notice.
+
+        Returns:
+            The model itself.
+        """
+        if not self.is_optimized_for_inference:
+            fold_frozen_norms(self.model.backbone.model)
+            self.model.backbone.to(memory_format=torch.channels_last)
+        return self
 
     @can_return_tuple
     def forward(
@@ -828,8 +853,9 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
             predictions[f"{name}_boxes"] = self.box_head(states[last]).repeat_interleave(repeat, dim=2)
         predictions["predicate_logits"] = self.predicate_head(outputs.relation_states[last])
         predictions["relation_boxes"] = self.box_head(outputs.relation_states[last])
-        num_layers = len(predictions["relation_boxes"])
-        return [{name: values[layer] for name, values in predictions.items()} for layer in range(num_layers)]
+        # Unbound rather than indexed: the gradient of each index would be as large as that of all layers.
+        layers = zip(*(values.unbind() for values in predictions.values()), strict=True)
+        return [dict(zip(predictions, layer, strict=True)) for layer in layers]
 
 
 def _refuse_weights(model: nn.Module, *args: Any) -> None:

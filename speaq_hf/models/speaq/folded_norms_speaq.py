@@ -1,0 +1,60 @@
+# Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
+"""Frozen batch norms inside the convolutions before them while these are trained.
+
+Parameters and buffers keep their places and names: optimizers, checkpoints and saved models do not notice.
+"""
+
+from torch import Tensor, nn
+
+from .backbone_speaq import SpeaQFrozenBatchNorm2d
+from .inference_speaq import SpeaQAbsorbed, record_calls
+
+
+class SpeaQFoldingConv2d(nn.Module):
+    """A trained convolution that applies the frozen norm behind it to its weight, in every pass anew.
+
+    Four passes over activations and their gradients become two over the weight.
+
+    Args:
+        convolution: The convolution.
+        norm: The frozen norm behind it.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, norm: SpeaQFrozenBatchNorm2d) -> None:
+        super().__init__()
+        self._parameters = convolution._parameters
+        self.originals = (convolution, norm)  # in a tuple they are not parts of this module
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Map `(B, in, H, W)` to `(B, out, h, w)`."""
+        convolution, norm = self.originals
+        dtype = convolution.weight.dtype
+        scale, shift = norm.scale_and_shift()
+        weight = (convolution.weight * scale[:, None, None, None]).to(dtype)
+        if convolution.bias is not None:
+            shift = shift + convolution.bias * scale
+        geometry = (convolution.stride, convolution.padding, convolution.dilation, convolution.groups)
+        return nn.functional.conv2d(hidden_states, weight, shift.to(dtype), *geometry)
+
+
+def fold_frozen_norms(backbone: nn.Module) -> None:
+    """Replace the convolutions and frozen norms of a backbone between which nothing else reads, in place; let ReLUs write
+    where they read."""
+    calls = record_calls(backbone)
+    for convolution, norm in calls.normalized_convolutions():
+        if isinstance(norm.module, SpeaQFrozenBatchNorm2d):
+            backbone.set_submodule(convolution.name, SpeaQFoldingConv2d(convolution.module, norm.module))
+            backbone.set_submodule(norm.name, SpeaQAbsorbed(norm.module))
+    for relu in calls.overwriting_relus():
+        backbone.set_submodule(relu.name, nn.ReLU(inplace=True))
+
+
+def restore_frozen_norms(backbone: nn.Module) -> None:
+    """Put convolutions and norms back that [`fold_frozen_norms`] replaced."""
+    modules = dict(backbone.named_modules())
+    norms = {id(module._buffers): name for name, module in modules.items() if isinstance(module, SpeaQAbsorbed)}
+    for name, module in modules.items():
+        if isinstance(module, SpeaQFoldingConv2d):
+            convolution, norm = module.originals
+            backbone.set_submodule(norms[id(norm._buffers)], norm)
+            backbone.set_submodule(name, convolution)
