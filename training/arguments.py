@@ -135,7 +135,10 @@ class TrainingArguments:
     warmup_ratio: float = _described(0.0, "Share of the steps in which the learning rate rises from 0.")
     mixed_precision: Literal["no", "fp16", "bf16"] = _described("fp16", "Number format of the forward pass.")
     gradient_checkpointing: bool = _described(False, "Recompute activations: less memory, about a third slower.")
-    channels_last: bool = _described(False, "Memory layout in which convolutions are faster on many devices.")
+    channels_last: bool = _described(True, "Memory layout in which convolutions are faster on most devices.")
+    compile: bool = _described(
+        False, "Compile the network: faster steps after the first ones, which take minutes; needs a C++ compiler."
+    )
     seed: int = _described(0, "Of weights, data order, augmentation and dropout.")
     log_steps: int = _described(50, "Steps between two lines of the log.")
     save_steps: int = _described(2_000, "Steps between two checkpoints; the last one is kept.")

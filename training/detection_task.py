@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from torch import nn
 from transformers import DetrImageProcessorPil
 
 from speaq_hf import SpeaQImageProcessorPil
@@ -51,6 +52,10 @@ class DetectionTask:
                 "model.backbone, or train them (model.freeze_batch_norm=false, model.freeze_backbone_stages=0)."
             )
         return build_detector(self.arguments.model, self.sizes)
+
+    def network(self, model: TrainableDetector) -> nn.Module:
+        """See `Task`."""
+        return model.detector.model
 
     def evaluate(self, model: TrainableDetector, accelerator: Accelerator) -> dict[str, Any]:
         """See `Task`."""

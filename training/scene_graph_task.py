@@ -44,7 +44,11 @@ class SceneGraphTask:
 
     def build_model(self) -> SpeaQForSceneGraphGeneration:
         """See `Task`."""
-        return build_model(self.arguments.model, self.config)
+        return build_model(self.arguments.model, self.config).optimize_for_training()
+
+    def network(self, model: SpeaQForSceneGraphGeneration) -> nn.Module:
+        """See `Task`."""
+        return model.model
 
     def evaluate(self, model: nn.Module, accelerator: Accelerator) -> dict[str, Any]:
         """See `Task`."""

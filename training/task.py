@@ -25,6 +25,9 @@ class Task(Protocol):
     def build_model(self) -> nn.Module:
         """The model in the state that training starts from. It returns `loss` and `loss_dict` for a batch."""
 
+    def network(self, model: nn.Module) -> nn.Module:
+        """The part of the model without heads and loss, which `training.compile` compiles."""
+
     def evaluate(self, model: nn.Module, accelerator: Accelerator) -> dict[str, Any]:
         """Metrics of the unwrapped model on the validation split. Every process must call it."""
 

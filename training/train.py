@@ -84,8 +84,10 @@ def build_trainer(
     model = task.build_model()
     if options.gradient_checkpointing:
         model.gradient_checkpointing_enable()
-    if options.channels_last:
-        model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last if options.channels_last else torch.contiguous_format)
+    if options.compile:
+        # In place, which leaves the names of the weights as they are; the loss, computed in SciPy too, stays outside.
+        task.network(model).compile()
     set_seed(options.seed, device_specific=True)  # processes drop out different units
     trainer = Trainer(arguments, model, task, data, accelerator, folder)
     if accelerator.is_main_process:

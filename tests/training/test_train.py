@@ -255,3 +255,23 @@ def test_an_earlier_run_is_not_mixed_with_a_new_one(micro_run, capsys):
     assert "holds an earlier run" in capsys.readouterr().err
     run(micro_run("run", "--training.max_steps", "1", "--training.overwrite", "true"))
     assert [entry["step"] for entry in entries(folder)] == [1]
+
+
+def test_a_compiled_network_trains_the_same_and_resumes(micro_run, monkeypatch):
+    compiled = []
+
+    def compile_without_generating_code(module):
+        compiled.append(module)
+        module._compiled_call_impl = torch.compile(module._call_impl, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_without_generating_code)
+    plain = run(micro_run("plain"))
+    whole = run(micro_run("whole", "--training.compile", "true"))
+    run(micro_run("parts", "--training.compile", "true", "--training.max_steps", "2"))
+    parts = run(micro_run("parts", "--training.compile", "true", "--training.resume_from", "auto"))
+    assert len(compiled) == 3
+    assert_same_weights(whole, parts)
+    expected, found = weights(plain), weights(whole)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5)
