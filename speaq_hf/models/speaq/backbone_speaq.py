@@ -152,7 +152,8 @@ def _pass_shapes(model: nn.Module, size: int) -> tuple[Tensor, dict[str, Tensor]
     model.eval()
     try:
         with torch.device("meta"), torch.inference_mode(False), torch.enable_grad():
-            images = (torch.empty(1, 3, size, size, dtype=model.dtype),)
+            dtype = next(model.parameters()).dtype
+            images = (torch.empty(1, 3, size, size, dtype=dtype),)
             features = torch.func.functional_call(model, parameters | buffers, images).feature_maps[-1]
     finally:
         model.train(was_training)

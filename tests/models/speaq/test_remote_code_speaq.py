@@ -80,8 +80,8 @@ class TestFolder:
 
     def test_guards_are_needed(self):
         """The tests above would find an import without guard."""
-        text = (FOLDER / "loss_speaq.py").read_text()
-        assert "from scipy" in text and "scipy" not in get_imports(FOLDER / "loss_speaq.py")
+        text = (FOLDER / "query_matching_speaq.py").read_text()
+        assert "from scipy" in text and "scipy" not in get_imports(FOLDER / "query_matching_speaq.py")
 
 
 class TestSaving:
