@@ -5,15 +5,20 @@ import torch
 from torch import Tensor
 
 
+# Corner by corner: of tensors `(..., 4)`, and products over their last dimension, torch computes several times more slowly.
+
+
 def box_area(boxes_xyxy: Tensor) -> Tensor:
     """Area of boxes `(..., 4)` in corner form; 0 where a box is inverted. Returns `(...)`."""
-    return (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).clamp(min=0).prod(dim=-1)
+    left, top, right, bottom = boxes_xyxy.unbind(dim=-1)
+    return (right - left).clamp(min=0) * (bottom - top).clamp(min=0)
 
 
 def _intersection_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    top_left = torch.maximum(a[..., :2], b[..., :2])
-    bottom_right = torch.minimum(a[..., 2:], b[..., 2:])
-    intersection = (bottom_right - top_left).clamp(min=0).prod(dim=-1)
+    (left_a, top_a, right_a, bottom_a), (left_b, top_b, right_b, bottom_b) = a.unbind(dim=-1), b.unbind(dim=-1)
+    width = torch.minimum(right_a, right_b) - torch.maximum(left_a, left_b)
+    height = torch.minimum(bottom_a, bottom_b) - torch.maximum(top_a, top_b)
+    intersection = width.clamp(min=0) * height.clamp(min=0)
     return intersection, box_area(a) + box_area(b) - intersection
 
 

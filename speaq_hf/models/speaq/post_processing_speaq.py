@@ -188,16 +188,32 @@ def class_aware_nms(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold
     first_copy = _first_copies(boxes, scores, labels, iou_threshold)
     distinct = (first_copy == torch.arange(len(boxes), device=boxes.device)).nonzero().flatten()
     order = distinct[scores[distinct].argsort(descending=True, stable=True)]
-    boxes, labels = boxes[order], labels[order]
-    first, second = _pairs_of_one_class(labels)
-    iou = box_iou(boxes[first], boxes[second])
-    iou[first == second] = 1.0  # a box of no area, too, overlaps itself most
-    overlap = (iou > iou_threshold) & (first < second)
-    kept = _settle(suppressors=first[overlap], suppressed=second[overlap], count=len(order))
-    nearest = _nearest_kept(first, second, iou, kept)
-    representative = torch.empty_like(first_copy)
-    representative[order] = (kept.cumsum(dim=0) - 1)[nearest]
-    return order[kept], representative[first_copy]
+    order = order[labels[order].argsort(stable=True)]  # class by class, the best of each first
+    is_kept, nearest = _suppress(boxes[order], labels[order], iou_threshold)
+    kept = order[is_kept].sort().values
+    kept = kept[scores[kept].argsort(descending=True, stable=True)]
+    position, representative = torch.empty_like(first_copy), torch.empty_like(first_copy)
+    position[kept] = torch.arange(len(kept), device=kept.device)
+    representative[order] = position[order[nearest]]
+    return kept, representative[first_copy]
+
+
+def _suppress(boxes: Tensor, labels: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor]:
+    """Suppression among boxes `(n, 4)` that stand class by class, the best of each class first.
+
+    Returns:
+        Which are kept, `(n,)` bool, and the kept box of its class that each overlaps most, `(n,)`.
+    """
+    rivals, is_rival, place = _rivals(labels)
+    # Moved, each corner is contiguous in memory.
+    iou = box_iou(boxes[:, None], boxes.T.contiguous()[:, rivals].movedim(0, -1))
+    iou.scatter_(1, place[:, None], 1.0)  # a box of no area, too, overlaps itself most
+    comes_later = torch.arange(rivals.shape[1], device=boxes.device) > place[:, None]
+    suppressors, columns = ((iou > iou_threshold) & is_rival & comes_later).nonzero(as_tuple=True)
+    is_kept = _settle(suppressors, rivals[suppressors, columns], count=len(boxes))
+    # Of equal overlaps `argmax` takes the first, the better box.
+    nearest = iou.masked_fill_(~(is_rival & is_kept[rivals]), -1.0).argmax(dim=1, keepdim=True)
+    return is_kept, rivals.gather(1, nearest)[:, 0]
 
 
 def _first_copies(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
@@ -214,15 +230,23 @@ def _first_copies(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: 
     return indices.masked_fill(is_copy, 0).cummax(dim=0).values
 
 
-def _pairs_of_one_class(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """All pairs of indices (first, second) into `labels` `(n,)` with equal labels, those of an index with itself too."""
-    by_class = labels.argsort(stable=True)
-    counts = labels[by_class].unique_consecutive(return_counts=True)[1]
-    sizes = counts.repeat_interleave(counts)  # (n,) of each one's class
+def _rivals(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For each of n boxes, sorted by class, all boxes of its class.
+
+    Args:
+        labels: `(n,)`, ascending.
+
+    Returns:
+        Their indices `(n, S)`, S the size of the largest class; which of the entries count, for smaller classes have fewer;
+        and the place `(n,)` of each box among its own class.
+    """
+    counts = labels.unique_consecutive(return_counts=True)[1]
+    sizes = counts.repeat_interleave(counts)
     starts = (counts.cumsum(dim=0) - counts).repeat_interleave(counts)
-    first = torch.arange(len(labels), device=labels.device).repeat_interleave(sizes)
-    position = torch.arange(len(first), device=labels.device) - (sizes.cumsum(dim=0) - sizes)[first]
-    return by_class[first], by_class[starts[first] + position]
+    indices = torch.arange(len(labels), device=labels.device)
+    columns = torch.arange(max(counts.tolist(), default=1), device=labels.device)
+    rivals = (starts[:, None] + columns).clamp_(max=max(len(labels) - 1, 0))
+    return rivals, columns < sizes[:, None], indices - starts
 
 
 def _settle(suppressors: Tensor, suppressed: Tensor, count: int) -> Tensor:
@@ -233,17 +257,6 @@ def _settle(suppressors: Tensor, suppressed: Tensor, count: int) -> Tensor:
         kept[suppressed[previous[suppressors]]] = False
         settled = torch.equal(previous, kept)
     return kept
-
-
-def _nearest_kept(first: Tensor, second: Tensor, iou: Tensor, kept: Tensor) -> Tensor:
-    """For every box the kept box with the largest IoU among its pairs `(first, second)`, the earliest of several."""
-    to_kept = kept[second]
-    first, second, iou = first[to_kept], second[to_kept], iou[to_kept]
-    largest = iou.new_zeros(len(kept)).scatter_reduce_(0, first, iou, "amax")
-    is_largest = iou == largest[first]
-    return kept.new_full(kept.shape, len(kept), dtype=torch.long).scatter_reduce_(
-        0, first[is_largest], second[is_largest], "amin"
-    )
 
 
 def scale_and_clip_boxes(boxes: Tensor, image_size: tuple[int, int]) -> Tensor:
