@@ -149,11 +149,7 @@ def make_network(name: str, setting: Setting, model: SpeaQForSceneGraphGeneratio
         if name == DETR_FOLDED:
             fold_backbone(detr.model.backbone.model)
         return detr
-    fast = (
-        model.optimize_for_inference()
-        if hasattr(model, "optimize_for_inference")
-        else __import__("copy").deepcopy(model)
-    )
+    fast = model.optimize_for_inference()
     return fast.to(torch.bfloat16) if name == BFLOAT16 else fast
 
 
@@ -277,8 +273,9 @@ def prepare_call(name: str, setting: Setting, files: Sequence[Path]) -> Callable
 
 
 def measure_memory(setting: Setting, files: Sequence[Path]) -> dict[str, dict[str, int]]:
-    """Bytes of each alternative that makes graphs, in a process of its own."""
-    return {name: peak_memory_in_new_process(prepare_call, name, setting, files) for name in MAKES_GRAPHS}
+    """Bytes of each alternative that makes graphs, of two of them in a quick run, in a process of its own."""
+    names = (PLAIN, FAST) if setting.small else MAKES_GRAPHS
+    return {name: peak_memory_in_new_process(prepare_call, name, setting, files) for name in names}
 
 
 def tell(setting: Setting, measured: dict[str, Any]) -> None:
@@ -297,7 +294,7 @@ def tell(setting: Setting, measured: dict[str, Any]) -> None:
         say(f"{name:16} memory: {values['before'] / 1e6:.0f} MB before, {values['peak'] / 1e6:.0f} MB at most")
 
 
-def run(settings: Sequence[Setting], repeats: int, with_memory: bool = True) -> list[dict[str, Any]]:
+def run(settings: Sequence[Setting], repeats: int) -> list[dict[str, Any]]:
     """Measure every setting; memory of the first."""
     reports = []
     for index, setting in enumerate(settings):
@@ -305,7 +302,7 @@ def run(settings: Sequence[Setting], repeats: int, with_memory: bool = True) -> 
             files = setting.write_photographs(Path(folder))
             measured = measure(setting, files, repeats)
             measured["targets"] = targets(measured)
-            if with_memory and index == 0:
+            if index == 0:
                 measured["memory"] = measure_memory(setting, files)
         tell(setting, measured)
         reports.append(dataclasses.asdict(setting) | _plain_numbers(measured))

@@ -139,11 +139,14 @@ def _make_step(point: Point, device: torch.device) -> Callable[[], None]:
     pixel_values = torch.rand(point.batch, 3, point.height, point.width, device=device)
     if point.task == "inference":
         return _inference_step(model, pixel_values, point)
-    return _training_step(model, pixel_values, point)
+    model.train()
+    if point.checkpointing:
+        model.activation_checkpointing_enable()
+    return make_training_step(model, pixel_values, point.relations, point.bfloat16)
 
 
 def _inference_step(model: nn.Module, pixel_values: Tensor, point: Point) -> Callable[[], None]:
-    model = model.optimize_for_inference() if hasattr(model, "optimize_for_inference") else model
+    model = model.optimize_for_inference()
     if point.bfloat16:
         model = model.to(torch.bfloat16)
 
@@ -154,15 +157,22 @@ def _inference_step(model: nn.Module, pixel_values: Tensor, point: Point) -> Cal
     return step
 
 
-def _training_step(model: nn.Module, pixel_values: Tensor, point: Point) -> Callable[[], None]:
-    model.train()
-    if point.checkpointing:
-        model.activation_checkpointing_enable()
+def make_training_step(
+    model: nn.Module, pixel_values: Tensor, relations: int, bfloat16: bool = False
+) -> Callable[[], None]:
+    """A function that trains on one batch.
+
+    Args:
+        model: A scene graph model in training mode, compiled or not.
+        pixel_values: `(B, 3, H, W)`.
+        relations: Annotated relations per image.
+        bfloat16: Whether in mixed precision.
+    """
     optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=1e-5)
-    labels = [_label(model.config, point.relations, seed, pixel_values.device) for seed in range(point.batch)]
+    labels = [_label(model.config, relations, seed, pixel_values.device) for seed in range(len(pixel_values))]
 
     def step() -> None:
-        with torch.autocast(pixel_values.device.type, torch.bfloat16, enabled=point.bfloat16):
+        with torch.autocast(pixel_values.device.type, torch.bfloat16, enabled=bfloat16):
             loss = model(pixel_values, labels=labels).loss
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 0.1)
