@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
+import gc
 import json
 import multiprocessing
 import os
@@ -66,17 +68,32 @@ def peak_memory_in_new_process(prepare: Callable[..., Callable[[], Any]], *argum
 
 def _measure_memory(prepare: Callable[..., Callable[[], Any]], arguments: tuple[Any, ...]) -> dict[str, int]:
     function = prepare(*arguments)
-    before = _resident_bytes()
-    # The system forgets the peak so far, which loading may have raised above what the call needs.
-    Path("/proc/self/clear_refs").write_text("5")
+    forget_peak()
+    before = resident_bytes()
     function()
-    peak = 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+    peak = peak_resident_bytes()
     return {"before": before, "peak": peak, "call": peak - before}
 
 
-def _resident_bytes() -> int:
+def forget_peak() -> None:
+    """Let `peak_resident_bytes` begin anew: loading may have raised it above what comes next."""
+    gc.collect()
+    # What loading has freed would otherwise be taken for memory that is needed, or hide what is.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # of glibc alone
+        trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def resident_bytes() -> int:
+    """What this process holds."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
+
+
+def peak_resident_bytes() -> int:
+    """The most that it has held since `forget_peak`."""
+    return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 
 def environment(device: torch.device | str = "cpu") -> dict[str, Any]:

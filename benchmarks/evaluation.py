@@ -11,21 +11,19 @@ grow.
 """
 
 import argparse
-import json
 import multiprocessing
 import pickle
 import resource
-import statistics
-import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.comparison import compare, environment, say, write_report
 from benchmarks.plain_evaluation import plain_recall
 from speaq_hf.metrics import PROTOCOLS, SceneGraphRecall
 from speaq_hf.scene_graph import SceneGraph
@@ -34,6 +32,7 @@ from speaq_hf.scene_graph import SceneGraph
 NUM_CLASSES, NUM_PREDICATES, NUM_PREDICTIONS, NUM_RELATIONS, NUM_ANNOTATED = 150, 50, 600, 10, 15
 KS, BATCH = (20, 50, 100), 64
 ZERO_SHOT = np.random.default_rng(0).integers(0, (NUM_CLASSES, NUM_CLASSES, NUM_PREDICATES), (5000, 3))
+PACKAGE = "package sgbench"
 NUM_PLAIN = 4  # images that are enough to time the plain loop
 
 Graph = dict[str, Any]
@@ -126,7 +125,7 @@ def contenders(predictions: list[Graph], references: list[Graph]) -> dict[str, t
         count,
     )
     entries["sgbench, ranked lists"] = partial(evaluate, ranked, references, protocol="sgbench"), count
-    entries["package sgbench"] = partial(evaluate_with_sgbench, ranked, references), count
+    entries[PACKAGE] = partial(evaluate_with_sgbench, ranked, references), count
     few = predictions[:NUM_PLAIN], references[:NUM_PLAIN]
     options = {"ks": KS, "zero_shot_triplets": ZERO_SHOT, "protocol": "strict"}
     entries["plain loop, strict"] = partial(plain_recall, *few, NUM_PREDICATES, **options), NUM_PLAIN
@@ -134,22 +133,35 @@ def contenders(predictions: list[Graph], references: list[Graph]) -> dict[str, t
 
 
 def take_turns(entries: Mapping[str, tuple[Callable[[], Any], int]], repeats: int) -> dict[str, dict[str, float]]:
-    """Medians over the repeats of images per second, by the clock and by the processor time of this process, and the
-    largest memory that Python and numpy held in addition (MB)."""
-    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in entries}
-    for function, _ in entries.values():
-        function()  # imports, caches
-    for _ in range(repeats):
-        for name, (function, count) in entries.items():
-            wall, processor = time.perf_counter(), time.process_time()
-            function()
-            rates[name].append((count / (time.perf_counter() - wall), count / (time.process_time() - processor)))
+    """Images per second of each, median and quartiles over the repeats, how many times as many as the package `sgbench`, and
+    the largest memory that Python and numpy held in addition (MB)."""
+    timings = compare({name: function for name, (function, _) in entries.items()}, repeats)
+    package = entries[PACKAGE][1] / timings[PACKAGE].median
     report = {}
-    for name, pairs in rates.items():
-        per_second, per_processor_second = (statistics.median(column) for column in zip(*pairs, strict=True))
-        peak = _peak_megabytes(entries[name][0])
-        report[name] = {"per_second": per_second, "per_processor_second": per_processor_second, "peak_mb": peak}
+    for name, (function, count) in entries.items():
+        per_second = count / timings[name].median
+        report[name] = {
+            "per_second": per_second,
+            "low": count / timings[name].high,
+            "high": count / timings[name].low,
+            "times_sgbench": per_second / package,
+            "peak_mb": _peak_megabytes(function),
+        }
     return report
+
+
+def check_equal(predictions: list[Graph], references: list[Graph]) -> None:
+    """Compare our recall of ranked lists with that of the package.
+
+    Raises:
+        RuntimeError: They differ.
+    """
+    ranked = [as_ranked_lists(prediction) for prediction in predictions]
+    results = evaluate(ranked, references, protocol="sgbench").compute()
+    ours = [results[f"R@{k}"] for k in KS]
+    theirs = evaluate_with_sgbench(ranked, references)[0, 0]
+    if not np.allclose(ours, theirs, rtol=0, atol=1e-9):
+        raise RuntimeError(f"R@{KS} of the package sgbench is {theirs.tolist()}, ours {ours}")
 
 
 def _peak_megabytes(function: Callable[[], Any]) -> float:
@@ -202,36 +214,52 @@ def two_processes(num_objects: int, num_images: int) -> dict[str, float]:
     return rates
 
 
-def main() -> None:
+def tell(turns: Mapping[str, Mapping[str, float]]) -> None:
+    """Print what took turns."""
+    say(f"{'':26}{'images/s':>10}{'quartiles':>20}{'x sgbench':>12}{'MB':>10}")
+    for name, values in turns.items():
+        quartiles = f"{values['low']:.0f} to {values['high']:.0f}"
+        say(
+            f"{name:26}{values['per_second']:10.0f}{quartiles:>20}{values['times_sgbench']:12.2f}{values['peak_mb']:10.1f}"
+        )
+
+
+def main(words: Sequence[str] | None = None) -> None:
     """Run the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, default=200, help="Predicted objects per image.")
     parser.add_argument("--images", type=int, default=256, help="Made images that are taken in turns.")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--long", type=int, default=100_000, help="Images of the run that shows the memory.")
+    parser.add_argument("--quick", action="store_true", help="Few images, taken in turns once.")
     parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
+    num_images, repeats = (64, 1) if arguments.quick else (arguments.images, arguments.repeats)
     rng = np.random.default_rng(0)
-    images = [make_image(rng, arguments.objects) for _ in range(arguments.images)]
-    turns = take_turns(contenders(*map(list, zip(*images, strict=True))), arguments.repeats)
-    for name, values in turns.items():
-        ratio = values["per_second"] / turns["package sgbench"]["per_second"]
-        sys.stdout.write(
-            f"{name:26}{values['per_second']:8.0f} images/s {values['per_processor_second']:8.0f} per processor second "
-            f"{ratio:7.2f} x sgbench {values['peak_mb']:7.1f} MB\n"
-        )
-    report: dict[str, Any] = {"turns": turns, "two_processes": two_processes(arguments.objects, arguments.long // 5)}
+    images = [make_image(rng, arguments.objects) for _ in range(num_images)]
+    predictions, references = map(list, zip(*images, strict=True))
+    check_equal(predictions, references)
+    report: dict[str, Any] = {
+        "environment": environment(),
+        "turns": take_turns(contenders(predictions, references), repeats),
+    }
+    tell(report["turns"])
+    if not arguments.quick:
+        report |= measure_long_runs(arguments.objects, arguments.long)
+    write_report(report, arguments.output)
+
+
+def measure_long_runs(num_objects: int, num_images: int) -> dict[str, Any]:
+    """Two processes that share a fifth of the images, and one that evaluates them all."""
+    report: dict[str, Any] = {"two_processes": two_processes(num_objects, num_images // 5)}
     for name, rate in report["two_processes"].items():
-        sys.stdout.write(f"{name:26}{rate:8.0f} images/s in two processes\n")
+        say(f"{name:26}{rate:10.0f} images/s in two processes")
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        many = pool.apply(evaluate_many, ((0, arguments.objects, arguments.long, "strict", 1000),))
+        many = pool.apply(evaluate_many, ((0, num_objects, num_images, "strict", 1000),))
     report["long"] = {name: many[name] for name in ("per_second", "peak_mb", "metric_kb")}
     for name, values in report["long"].items():
-        sys.stdout.write(
-            f"{name:12}" + "".join(f"{value:9.0f}" for value in values) + f"  per tenth of {arguments.long}\n"
-        )
-    if arguments.output:
-        arguments.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        say(f"{name:12}" + "".join(f"{value:9.0f}" for value in values) + f"  per tenth of {num_images}")
+    return report
 
 
 if __name__ == "__main__":

@@ -6,19 +6,18 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
-import resource
 import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.comparison import forget_peak, peak_resident_bytes, resident_bytes
 from benchmarks.made_models import made_config, made_model
 from speaq_hf.inspection.model_benchmark import peak_memory, reset_peak_memory, synchronize
 
@@ -105,19 +104,20 @@ def _measure_here(point: Point, repeats: int) -> dict[str, float]:
     threads = len(os.sched_getaffinity(0)) if torch.get_num_threads() > 1 else 1
     torch.set_num_threads(max(1, threads // point.processes))
     _load_libraries()
-    libraries = _resident_bytes()
+    libraries = resident_bytes()
     step = _make_step(point, device)
     step()
     synchronize(device)
     _barrier.wait()
-    _forget_peak(device)
+    forget_peak()
+    reset_peak_memory(device)
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
         step()
         synchronize(device)
         seconds.append(time.perf_counter() - start)
-    peak = _peak_resident_bytes() - libraries if device.type == "cpu" else peak_memory(device)
+    peak = peak_resident_bytes() - libraries if device.type == "cpu" else peak_memory(device)
     _barrier.wait()
     return {"seconds": statistics.median(seconds), "peak": peak or 0}
 
@@ -196,18 +196,3 @@ def _label(config: Any, relations: int, seed: int, device: torch.device) -> dict
         "relations": torch.cat((ends, predicates), dim=1),
     }
     return {name: value.to(device) for name, value in label.items()}
-
-
-def _forget_peak(device: torch.device) -> None:
-    if device.type == "cpu":
-        Path("/proc/self/clear_refs").write_text("5")
-    else:
-        reset_peak_memory(device)
-
-
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-
-def _peak_resident_bytes() -> int:
-    return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
