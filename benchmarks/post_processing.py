@@ -51,7 +51,7 @@ def make_outputs(
     def entity() -> tuple[Tensor, Tensor]:
         labels, boxes = KINDS[kind](images, count, classes, generator)
         logits = torch.randn(images, count, classes + 1, generator=generator)
-        logits.scatter_add_(2, labels[..., None], 3 + 5 * torch.rand(images, count, 1, generator=generator))
+        logits.scatter_(2, labels[..., None], 5 + 5 * torch.rand(images, count, 1, generator=generator))
         return tuple(values.repeat_interleave(2, dim=1)[:, :queries] for values in (logits, boxes))
 
     generator_of_layout = generator.get_state()

@@ -56,6 +56,7 @@ class Plan:
         processes: At once.
         fitted: Batch, height and width of the trainings that the model of memory is fitted to.
         held_out: Of that which shows its error.
+        modes: Ways to train that are fitted, of `MODES`.
     """
 
     inference: Point
@@ -69,6 +70,7 @@ class Plan:
     processes: Sequence[int] = (2,)
     fitted: Sequence[tuple[int, int, int]] = ((1, 192, 256), (2, 192, 256), (1, 320, 448))
     held_out: tuple[int, int, int] = (2, 320, 448)
+    modes: Sequence[str] = tuple(MODES)
 
     def sweeps(self) -> dict[str, list[Point]]:
         """Points by what is changed, the unchanged one first."""
@@ -117,7 +119,14 @@ def quick_plan(device: str) -> Plan:
     """A small network, a few seconds."""
     small = {"queries": 10, "layers": 2, "small": True, "device": device}
     fitted = ((1, 64, 64), (4, 64, 64), (2, 128, 160))
-    more = {"queries": (20,), "multipliers": (1,), "layers": (1,), "relations": (1,), "batches": (2,)}
+    more = {
+        "modes": ("fp32", "bf16, checkpointing"),
+        "queries": (20,),
+        "multipliers": (1,),
+        "layers": (1,),
+        "relations": (1,),
+        "batches": (2,),
+    }
     return Plan(
         Point("inference", 64, 96, **small), Point("training", 64, 64, **small), [(96, 128)], fitted=fitted,
         held_out=(2, 96, 96), **more
@@ -176,8 +185,8 @@ def fit_modes(plan: Plan, measurements: Measurements) -> dict[str, tuple[MemoryM
     """For every way to train that could be measured a model of its memory, and its error at the size held out."""
     models = {}
     say(f"\n{'memory of training':24}{'model, MB':>12}{'MB/image':>12}{'kB/cell':>12}{'error held out':>18}")
-    for name, mode in MODES.items():
-        results = [measurements.of(_training(plan, size, mode)) for size in (*plan.fitted, plan.held_out)]
+    for name in plan.modes:
+        results = [measurements.of(_training(plan, size, MODES[name])) for size in (*plan.fitted, plan.held_out)]
         if any(FAILURE in result for result in results):
             say(f"{name:24}  {next(result[FAILURE] for result in results if FAILURE in result)}")
             continue
