@@ -1,13 +1,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO_OUTPUT ?= outputs/demo
+BENCH_OUTPUT ?= benchmarks/results
+BENCHMARKS := inference post_processing evaluation data import_time accelerator scale
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all style quality clean
+.PHONY: help demo test test-all style quality bench clean
 
 help:
 	@echo "make demo      generate data, train the tiny model, evaluate it, draw its scene graphs"
 	@echo "make test      run the tests (make test-all: the slow ones too)"
+	@echo "make bench     measure speed and memory, beside what else does the same (some 20 minutes on two cores)"
 	@echo "make quality   check style (make style: fix it)"
 
 # Rebuilt when the requirements change. The stamp is written last: an interrupted installation starts again.
@@ -38,6 +41,14 @@ style: .venv/.installed
 quality: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# One after the other, on a machine that does nothing else.
+bench: .venv/.installed
+	@mkdir -p $(BENCH_OUTPUT)
+	@for name in $(BENCHMARKS); do \
+		echo "== $$name"; \
+		$(BIN)/python -m benchmarks.$$name --output $(BENCH_OUTPUT)/$$name.json || exit 1; \
+	done
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -1,7 +1,7 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
 """How long importing speaq_hf takes, beside what it cannot do without: torch and transformers.
 
-python -m benchmarks.import_time [--repeats N]
+python -m benchmarks.import_time [--repeats 5] [--output FILE.json]
 
 Every measurement is a fresh process, and all take turns. `import transformers` alone loads almost nothing, since transformers
 imports its classes when they are used, so the comparison is made with the classes that every model needs, too. Run it
@@ -9,10 +9,13 @@ with the Python of an environment without extras to see what a plain `pip instal
 """
 
 import argparse
-import statistics
 import subprocess
 import sys
-import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from benchmarks.comparison import as_json, compare, environment, say, timing_table, write_report
 
 
 _CLASSES = "from transformers import AutoConfig, AutoImageProcessor, AutoModel, Pipeline, PreTrainedModel"
@@ -35,31 +38,29 @@ PROGRAMS = {
 }
 
 
-def seconds(arguments: list[str]) -> float:
-    """Wall-clock seconds of a Python process.
+def run(arguments: list[str]) -> None:
+    """A Python process.
 
     Raises:
         subprocess.CalledProcessError: It fails.
     """
-    start = time.perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-    return time.perf_counter() - start
 
 
-def main(repeats: int) -> None:
-    """Prints the median and the smallest time of every program.
-
-    Args:
-        repeats: How often each is run, after a first time that fills the caches of the system.
-    """
-    rounds = [{name: seconds(arguments) for name, arguments in PROGRAMS.items()} for _ in range(repeats + 1)][1:]
-    print(f"{'seconds of ' + str(repeats) + ' processes':40} median  smallest")
-    for name in PROGRAMS:
-        times = [times[name] for times in rounds]
-        print(f"{name:40} {statistics.median(times):6.2f} {min(times):9.2f}")
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the program."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5, help="Processes per program.")
+    parser.add_argument("--quick", action="store_true", help="The fastest two programs, once.")
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args(words)
+    repeats = 1 if arguments.quick else arguments.repeats
+    names = list(PROGRAMS)[:2] if arguments.quick else list(PROGRAMS)
+    # The rounds before those that count fill the caches of the system.
+    timings = compare({name: partial(run, PROGRAMS[name]) for name in names}, repeats)
+    say(timing_table(timings, names[-1]))
+    write_report({"environment": environment(), "processes": as_json(timings, names[-1])}, arguments.output)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5, help="processes per program (default 5)")
-    main(parser.parse_args().repeats)
+    main()

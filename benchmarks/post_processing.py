@@ -54,27 +54,22 @@ def make_outputs(
         logits.scatter_(2, labels[..., None], 5 + 5 * torch.rand(images, count, 1, generator=generator))
         return tuple(values.repeat_interleave(2, dim=1)[:, :queries] for values in (logits, boxes))
 
-    generator_of_layout = generator.get_state()
-    subject_logits, subject_boxes = entity()
-    if kind == TRAINED:  # subjects and objects are found among the same things
-        generator.set_state(generator_of_layout)
-    object_logits, object_boxes = entity()
-    order = torch.randperm(queries, generator=generator)
+    (subject_logits, subject_boxes), (object_logits, object_boxes) = entity(), entity()
     return {
         "subject_logits": subject_logits,
         "subject_boxes": subject_boxes,
-        "object_logits": object_logits[:, order],
-        "object_boxes": object_boxes[:, order],
+        "object_logits": object_logits,
+        "object_boxes": object_boxes,
         "predicate_logits": 2 * torch.randn(images, queries, predicates + 1, generator=generator),
     }
 
 
 def _around_objects(images: int, count: int, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Boxes that differ by a few per cent from one of 30 objects, some of them with another class."""
-    things = 30
-    sizes = 0.05 + 0.4 * torch.rand(images, things, 2, generator=generator)
-    centres = sizes / 2 + (1 - sizes) * torch.rand(images, things, 2, generator=generator)
-    thing_labels = torch.randint(classes, (images, things), generator=generator)
+    things, layout = 30, torch.Generator().manual_seed(1)  # the same for subjects and objects
+    sizes = 0.05 + 0.4 * torch.rand(images, things, 2, generator=layout)
+    centres = sizes / 2 + (1 - sizes) * torch.rand(images, things, 2, generator=layout)
+    thing_labels = torch.randint(classes, (images, things), generator=layout)
     chosen = torch.randint(things, (images, count), generator=generator)
     boxes = torch.cat((centres, sizes), dim=2).gather(1, chosen[..., None].expand(-1, -1, 4))
     boxes = boxes * (1 + 0.05 * torch.randn(boxes.shape, generator=generator))

@@ -27,13 +27,13 @@ class TestInference:
         assert set(setting["pipeline"]) == set(inference.MAKES_GRAPHS)
         assert report["environment"]["torch"] == torch.__version__
 
-    def test_stages_add_up_to_the_whole(self, report):
+    def test_stages_are_parts_of_the_whole(self, report):
         (setting,) = report["settings"]
         for name, whole in setting["pipeline"].items():
-            stages = {stage: setting["stages"][name][stage]["median"] for stage in inference.STAGES}
-            assert 0.5 * whole["median"] < sum(stages.values()) <= whole["median"]
-            network = sum(stages[stage] for stage in ("backbone", "encoder", "decoders", "heads"))
-            assert network == pytest.approx(setting["stages"][name]["network"]["median"], rel=0.5)
+            timings = {stage: timing["median"] for stage, timing in setting["stages"][name].items()}
+            assert min(timings[stage] for stage in inference.STAGES) > 0
+            assert sum(timings[stage] for stage in inference.STAGES) <= whole["median"]
+            assert sum(timings[stage] for stage in inference.STAGES[2:6]) <= timings["network"]
 
     def test_exact_alternatives_equal_the_plain_path(self, report):
         differences = report["settings"][0]["differences"]

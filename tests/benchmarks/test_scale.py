@@ -1,11 +1,12 @@
 """The benchmarks of scale and of devices run, and what they compute of what they measure is right."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import accelerator, evaluation, scale
+from benchmarks import accelerator, evaluation, import_time, scale
 from benchmarks.made_models import made_config
 from benchmarks.memory_model import GIBIBYTE, MemoryModel
 from benchmarks.scale_point import Point
@@ -111,3 +112,19 @@ def test_evaluation_is_equal_to_the_package_and_compared_with_it(tmp_path):
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["turns"][evaluation.PACKAGE]["times_sgbench"] == 1
     assert report["turns"]["strict, SceneGraph"]["per_second"] > 0 and "environment" in report
+
+
+def test_imports_are_timed_in_processes_of_their_own(tmp_path, capsys):
+    import_time.main(["--quick", "--output", str(tmp_path / "report.json")])
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["processes"]["import speaq_hf"]["median"] > report["processes"]["nothing"]["median"]
+    assert "import speaq_hf" in capsys.readouterr().out
+
+
+def test_every_program_of_make_bench_is_in_the_list_of_programs():
+    root = Path(__file__).parents[2]
+    (line,) = [line for line in (root / "Makefile").read_text().splitlines() if line.startswith("BENCHMARKS :=")]
+    page = (root / "benchmarks" / "README.md").read_text()
+    for name in line.removeprefix("BENCHMARKS :=").split():
+        assert (root / "benchmarks" / f"{name}.py").exists()
+        assert f"python -m benchmarks.{name}" in page
