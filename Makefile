@@ -17,7 +17,7 @@ help:
 .venv/.installed: setup.cfg constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[train,eval,viz,video,app,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[train,eval,viz,video,export,app,dev]"
 	# Requires numpy 1 in its metadata, but the functions the tests compare with run with numpy 2.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps sgbench
 	# In a folder of its own: where it can be found, every program that imports transformers loads it and is told so.

@@ -13,6 +13,7 @@ from .commands.convert import convert
 from .commands.convert_data import convert_data
 from .commands.data_report import data_report
 from .commands.evaluate import evaluate
+from .commands.export import export
 from .commands.generate_data import generate_data
 from .commands.info import info
 from .commands.plot_log import plot_log
@@ -58,6 +59,7 @@ for _command in (
     card,
     info,
     bench,
+    export,
     convert,
 ):
     app.command(_command.__name__.replace("_", "-"))(_command)
