@@ -44,8 +44,8 @@ def export(
     speaq export owner/name speaq.onnx --with-post-processing
     """
     with user_errors("export"):
-        from ..export.model_export import export_model
         from ..export.export_options import ExportOptions
+        from ..export.model_export import export_model
         from ..predictor import GraphOptions
 
         graph = GraphOptions(top_k, threshold, predicates_per_query, nms_threshold) if with_post_processing else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import torch
 
-from .exported_module import ExportedModule
 from .exported_models import ExportedModel
+from .exported_module import ExportedModule
 
 
 TOLERANCE = 1e-3

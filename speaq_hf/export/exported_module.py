@@ -77,7 +77,7 @@ class ExportedModule(nn.Module):
 
     def trace(self) -> torch.export.ExportedProgram:
         """The module as a program of torch.export for any number of images of any size."""
-        shapes = {name: {axis: Dim.DYNAMIC for axis in _DYNAMIC_AXES[name]} for name in self.input_names}
+        shapes = {name: dict.fromkeys(_DYNAMIC_AXES[name], Dim.DYNAMIC) for name in self.input_names}
         with torch.no_grad():
             return torch.export.export(self, (), self.example(), dynamic_shapes=shapes)
 

@@ -35,9 +35,11 @@ def write_onnx(module: ExportedModule, metadata: ExportMetadata, output: Path, o
         ValueError: The exporter cannot do it with these operators.
     """
     import onnx
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     with quiet_exporter():
         program = convert_to_onnx(module.trace(), module.input_names, module.output_names, opset)
+    ClearMetadataAndDocStringPass()(program.model)  # which lines of which files on this machine made each node
     program.model.metadata_props.update(metadata.to_strings())
     with complete_file(output) as unfinished:
         program.save(unfinished)
