@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -34,13 +33,13 @@ class ExportedModule(nn.Module):
     """What is traced: a model's predictions, or the graphs made of them, as a tuple in the order of `output_names`.
 
     Args:
-        model: The model; a copy prepared for inference is used.
+        model: The model, in float32 on the CPU; a copy optimised for inference is used.
         options: What it takes and gives.
     """
 
     def __init__(self, model: PreTrainedModel, options: ExportOptions) -> None:
         super().__init__()
-        self.model = _for_inference(model)
+        self.model = model.optimize_for_inference()
         self.post_process = None if options.graph is None else GraphPostProcessing(options.graph)
         self.input_names = ["pixel_values"]
         self.input_names += ["pixel_mask"] if options.pixel_mask else []
@@ -88,9 +87,3 @@ def _example_mask(shape: tuple[int, int, int, int]) -> Tensor:
     mask[-1, shape[2] - shape[2] // 4 :] = 0
     mask[-1, :, shape[3] - shape[3] // 4 :] = 0
     return mask
-
-
-def _for_inference(model: PreTrainedModel) -> PreTrainedModel:
-    model = copy.deepcopy(model).float().cpu()
-    model.config.auxiliary_loss = False
-    return model

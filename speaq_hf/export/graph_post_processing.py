@@ -146,7 +146,13 @@ def _settle(suppresses: Tensor) -> Tensor:
         return kept.clone(), ((kept[:, None] @ weights).squeeze(1) < 0.5).float()
 
     start = torch.ones(weights.shape[:2], device=weights.device)
-    return while_loop(is_unsettled, suppress, (start - 1, start))[1] > 0.5
+    state = (start - 1, start)
+    if torch.compiler.is_compiling():  # so does an exporter call itself
+        state = while_loop(is_unsettled, suppress, state)
+    else:
+        while is_unsettled(*state):
+            state = suppress(*state)
+    return state[1] > 0.5
 
 
 def _representatives(iou: Tensor, candidates: Tensor, kept: Tensor, order: Tensor) -> Tensor:

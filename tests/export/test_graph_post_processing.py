@@ -26,7 +26,8 @@ def run_in_onnx(cases, options):
     from speaq_hf.export.onnx_export import convert_to_onnx, quiet_exporter
 
     example = {name: torch.cat([value, value]) for name, value in cases[0].items()}
-    shapes = {name: {0: Dim.DYNAMIC, 1: Dim.DYNAMIC} for name in OUTPUT_NAMES} | {"target_sizes": {0: Dim.DYNAMIC}}
+    axes = {name: 2 if name.endswith("boxes") else 3 for name in OUTPUT_NAMES} | {"target_sizes": 1}
+    shapes = {name: dict.fromkeys(range(count), Dim.DYNAMIC) for name, count in axes.items()}
     with quiet_exporter():
         program = torch.export.export(GraphPostProcessing(options), (), example, dynamic_shapes=shapes)
         model = convert_to_onnx(program, NAMES, list(GRAPH_OUTPUTS)).model_proto
@@ -74,35 +75,40 @@ def recorded_groups():
     return groups
 
 
-def test_recorded_cases():
+def test_recorded_cases_in_torch():
     groups = recorded_groups()
     assert sum(map(len, groups.values())) == len(CASES) > 10
     for (num_predicates, nms_threshold), cases in groups.items():
         options = GraphOptions(None, 0.0, num_predicates, nms_threshold)
-        for case, made in zip(cases, run_in_onnx(cases, options), strict=True):
+        for case in cases:
+            made = dict(zip(GRAPH_OUTPUTS, GraphPostProcessing(options)(**case), strict=True))
             assert_equal_graphs(made, case, options)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [GraphOptions(top_k=7, threshold=0.02, predicates_per_query=3, nms_threshold=0.3), GraphOptions(nms_threshold=1.0)],
-)
-def test_random_predictions_alone_and_in_batches(options):
-    cases = []
-    for seed in range(12):
-        outputs = random_layers(1, images=1 + seed % 3, queries=60, seed=seed)[0]
-        # The same predictions several times, with other boxes: equal scores everywhere, and long chains of suppression.
-        copied = torch.arange(60) % 25
-        copies = {name: value[:, copied] for name, value in outputs.items() if name.endswith("logits")}
-        cases.append(with_sizes(outputs | copies, [(30 + seed, 40)] * (1 + seed % 3)))
-    for case, made in zip(cases, run_in_onnx(cases, options), strict=True):
+def test_recorded_and_random_cases_in_onnx():
+    options = GraphOptions(top_k=30, threshold=0.01, predicates_per_query=3, nms_threshold=0.5)
+    cases = [*recorded_groups()[3, 0.5], *map(random_case, range(12))]
+    for name in ("subject_logits", "object_logits", "predicate_logits"):
+        cases[-1][name] *= 0.0  # no relation reaches the threshold
+    outputs = list(run_in_onnx(cases, options))
+    for case, made in zip(cases, outputs, strict=True):
         assert_equal_graphs(made, case, options)
+    assert not outputs[-1]["num_relations"].any() and outputs[-1]["num_objects"].all()
+    assert (outputs[-2]["num_relations"] == 30).all()
 
 
-def test_no_relation_reaches_the_threshold():
-    options = GraphOptions(threshold=2.0)
-    case = with_sizes(random_layers(1, images=2, queries=9)[0], [(10, 10), (20, 20)])
-    (made,) = run_in_onnx([case], options)
-    assert made["num_relations"].tolist() == [0, 0] and made["num_objects"].min() > 0
-    assert not made["relation_scores"].any()
+def test_boxes_without_area_and_no_suppression():
+    options = GraphOptions(nms_threshold=1.0)
+    case = random_case(0)
+    case["subject_boxes"][:, ::2, 2:] = 0.0
+    made = dict(zip(GRAPH_OUTPUTS, GraphPostProcessing(options)(**case), strict=True))
     assert_equal_graphs(made, case, options)
+
+
+def random_case(seed):
+    """The same predictions several times, with other boxes: equal scores everywhere, and long chains of suppression."""
+    images = 1 + seed % 3
+    outputs = random_layers(1, images=images, queries=60, seed=seed)[0]
+    copied = torch.arange(60) % 25
+    copies = {name: value[:, copied] for name, value in outputs.items() if name.endswith("logits")}
+    return with_sizes(outputs | copies, [(30 + seed, 40)] * images)
