@@ -95,13 +95,14 @@ class OnnxModel(ExportedModel):
 
     def __init__(self, file: Path) -> None:
         import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         providers = [name for name in _PROVIDERS if name in onnxruntime.get_available_providers()]
         try:
             self.session = onnxruntime.InferenceSession(str(file), options, providers=providers)
-        except onnxruntime.capi.onnxruntime_pybind11_state.OnnxRuntimeException as error:
+        except (errors.Fail, errors.InvalidProtobuf, errors.InvalidGraph, errors.NotImplemented) as error:
             raise ValueError(f"{file} cannot be read as ONNX: {error}") from error
         strings = self.session.get_modelmeta().custom_metadata_map
         super().__init__(ExportMetadata.from_strings(str(file), strings))

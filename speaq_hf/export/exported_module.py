@@ -33,13 +33,13 @@ class ExportedModule(nn.Module):
     """What is traced: a model's predictions, or the graphs made of them, as a tuple in the order of `output_names`.
 
     Args:
-        model: The model, in float32 on the CPU; a copy optimised for inference is used.
+        model: The model, in float32 on the CPU; optimised for inference here, if its class knows how.
         options: What it takes and gives.
     """
 
     def __init__(self, model: PreTrainedModel, options: ExportOptions) -> None:
         super().__init__()
-        self.model = model.optimize_for_inference()
+        self.model = getattr(model, "optimize_for_inference", lambda: model)()
         self.post_process = None if options.graph is None else GraphPostProcessing(options.graph)
         self.input_names = ["pixel_values"]
         self.input_names += ["pixel_mask"] if options.pixel_mask else []
