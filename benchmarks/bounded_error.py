@@ -29,6 +29,7 @@ from speaq_hf.image_reading import read_image
 from speaq_hf.metrics import RecallSettings, SceneGraphEvaluator
 from speaq_hf.packaged_models import packaged_model
 from speaq_hf.predictor import GraphOptions, SceneGraphPredictor
+from speaq_hf.quiet_loading import without_progress_bars
 from training.demo import IMAGE_SIZE, SCENES
 from training.prediction import EvaluationCollator
 
@@ -53,7 +54,8 @@ class Alternative:
 def _in_torch(
     folder: Path, _: Path, change: Callable[[SceneGraphPredictor], Any] = lambda predictor: None, **options: Any
 ) -> Alternative:
-    predictor = SceneGraphPredictor.from_pretrained(folder, device="cpu", **options)
+    with without_progress_bars():
+        predictor = SceneGraphPredictor.from_pretrained(folder, device="cpu", **options)
     change(predictor)
     content = io.BytesIO()
     torch.save(predictor.model.state_dict(), content)
@@ -155,7 +157,7 @@ def measure_fidelity(
         expected = graphs if expected is None else expected
         same = {f"same of top {top_k}": 100 * agreement(graphs, expected, top_k) for top_k in (20, 100)}
         report[name] = same | recall(graphs, references) | {"megabytes": alternative.num_bytes / 1e6}
-    for name, values in report.items():
+    for values in report.values():
         values["largest change of recall"] = max(abs(values[m] - report[EXACT][m]) for m in METRICS)
     return report
 

@@ -15,11 +15,17 @@ from .user_errors import user_errors
 
 def bench(
     model: Annotated[
-        str | None, typer.Argument(help="Folder or Hub name of a model; default: the small one of the package.")
+        str | None,
+        typer.Argument(
+            help="Folder or Hub name of a model, or an exported file; default: the small model of the package."
+        ),
     ] = None,
     image: Annotated[
         str | None, typer.Argument(help="Path or address of an image; default: noise, 640 x 480.")
     ] = None,
+    form: Annotated[
+        str, typer.Option(help="optimized for inference, plain as in training, or compiled by torch.")
+    ] = "optimized",
     batch_size: Annotated[
         list[int] | None,
         typer.Option("--batch-size", "-b", help="Images per batch, repeat for several; default 1, 2, 4."),
@@ -40,13 +46,15 @@ def bench(
     speaq bench
 
     speaq bench outputs/speaq_vg/final photo.jpg --batch-size 1 --batch-size 8 --dtype bfloat16
+
+    speaq bench speaq.onnx photo.jpg
     """
     with user_errors():
         from ..inspection.benchmark_run import BenchOptions, run_benchmark
         from ..inspection.report_tables import benchmark_text
 
         options = BenchOptions(
-            model=model, image=image, repeats=repeats, warm_up=warm_up, device=device, dtype=dtype, threads=threads,
+            model=model, form=form, image=image, repeats=repeats, warm_up=warm_up, device=device, dtype=dtype, threads=threads,
             **({"batch_sizes": batch_size} if batch_size else {}),
         )  # fmt: skip
         report, speeds = run_benchmark(options)

@@ -15,7 +15,7 @@ from ..checkpoints.checkpoint_files import CheckpointFiles
 from ..image_reading import read_image
 from ..packaged_models import packaged_model
 from ..predictor import SceneGraphPredictor
-from ..quiet_loading import without_progress_bars
+from .measured_model import FORMS, is_exported, load_measured
 from .model_benchmark import BatchSpeed, measure, measure_batch
 from .system_report import device_report
 
@@ -29,7 +29,8 @@ class BenchOptions:
     """What is measured, and how.
 
     Args:
-        model: Folder or Hub name; None: the packaged model.
+        model: Folder or Hub name, or an exported file; None: the packaged model.
+        form: See `load_measured`.
         image: Path or address; None: noise.
         batch_sizes: Images per batch.
         repeats: Runs that count.
@@ -40,6 +41,7 @@ class BenchOptions:
     """
 
     model: str | None = None
+    form: str = FORMS[0]
     image: str | None = None
     batch_sizes: Sequence[int] = (1, 2, 4)
     repeats: int = 10
@@ -69,9 +71,12 @@ def run_benchmark(options: BenchOptions) -> tuple[dict[str, Any], list[BatchSpee
             raise ValueError(f"threads must be at least 1, got {options.threads}")
         torch.set_num_threads(options.threads)
     image = _noise() if options.image is None else read_image(options.image)
-    source = str(packaged_model()) if options.model is None else CheckpointFiles.of(options.model).name
+    source = _source(options.model)
+    dtype = None if options.dtype is None else getattr(torch, options.dtype)
     predictors: list[SceneGraphPredictor] = []
-    load = measure(lambda: predictors.append(_load(source, options)), repeats=1, warm_up=0)
+    load = measure(
+        lambda: predictors.append(load_measured(source, options.form, options.device, dtype)), repeats=1, warm_up=0
+    )
     (predictor,) = predictors
     speeds = [
         measure_batch(predictor, image, batch_size, options.repeats, options.warm_up)
@@ -80,17 +85,10 @@ def run_benchmark(options: BenchOptions) -> tuple[dict[str, Any], list[BatchSpee
     return _report(options, predictor, image) | {"loading_seconds": round(load.median, 3)}, speeds
 
 
-def _load(source: str, options: BenchOptions) -> SceneGraphPredictor:
-    try:
-        device = None if options.device is None else torch.device(options.device)
-    except RuntimeError as error:
-        raise ValueError(f"there is no device {options.device!r}: {str(error).splitlines()[0]}") from error
-    dtype = {} if options.dtype is None else {"dtype": getattr(torch, options.dtype)}
-    try:
-        with without_progress_bars():
-            return SceneGraphPredictor.from_pretrained(source, device=device, **dtype)
-    except (RuntimeError, AssertionError) as error:  # of a device that this machine or this torch does not have
-        raise ValueError(f"cannot compute on {options.device}: {str(error).splitlines()[0]}") from error
+def _source(model: str | None) -> str:
+    if model is None:
+        return str(packaged_model())
+    return model if is_exported(model) else CheckpointFiles.of(model).name
 
 
 def _report(options: BenchOptions, predictor: SceneGraphPredictor, image: Image.Image) -> dict[str, Any]:
@@ -98,6 +96,7 @@ def _report(options: BenchOptions, predictor: SceneGraphPredictor, image: Image.
     device = device_report(model.device)
     return {
         "model": options.model or packaged_model().name,
+        "form": "exported" if is_exported(options.model) else options.form,
         "image": f"{options.image or 'noise'}, {image.width} x {image.height}",
         "device": f"{device['type']}: {device['name']}",
         "dtype": str(model.dtype).removeprefix("torch."),

@@ -93,14 +93,31 @@ def test_the_packaged_model_is_measured_on_noise():
     ("options", "message"),
     [
         ({"dtype": "int8"}, "dtype must be one of float32, bfloat16, float16, got int8"),
+        ({"form": "fast"}, "must be one of optimized, plain, compiled, got fast"),
+        ({"model": "speaq.onnx", "dtype": "bfloat16"}, "speaq.onnx is measured as it was exported"),
+        ({"model": "/nowhere.onnx"}, "there is no file /nowhere.onnx"),
         ({"threads": 0}, "threads must be at least 1"),
         ({"device": "abacus"}, "there is no device 'abacus'"),
         ({"image": "/nowhere.jpg"}, "nowhere.jpg cannot be read: No such file"),
     ],
 )
 def test_what_cannot_be_measured_is_said_in_a_sentence(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
         run_benchmark(BenchOptions(**options))
+
+
+def test_a_model_is_measured_in_the_form_that_was_asked_for(monkeypatch):
+    models = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **options: models.append(options))
+    monkeypatch.setattr(
+        "speaq_hf.inspection.benchmark_run.measure_batch", lambda predictor, *_: models.append(predictor.model)
+    )
+    for form in ("plain", "optimized", "compiled"):
+        report, _ = run_benchmark(BenchOptions(form=form, batch_sizes=(1,)))
+        assert report["form"] == form
+    plain, optimized, compilation, compiled = models
+    assert compilation == {"dynamic": True}
+    assert [model.is_optimized_for_inference for model in (plain, optimized, compiled)] == [False, True, True]
 
 
 def test_the_system_report_names_what_an_extra_lacks(monkeypatch):
