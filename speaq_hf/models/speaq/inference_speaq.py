@@ -40,13 +40,13 @@ def runs_on_onednn(inputs: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN's fused kernels can compute this: on a CPU, in one number format, and with nobody who wants gradients
     or the graph (compilers and exporters fuse on their own)."""
     return (
-        inputs.device.type == "cpu"
+        not torch.compiler.is_compiling()  # first: compilers cannot see through the questions below
+        and inputs.device.type == "cpu"
         and inputs.dtype == weight.dtype
         and inputs.numel() > 0
         and _knows(inputs.dtype)
         and not (inputs.requires_grad and torch.is_grad_enabled())
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
     )
 
