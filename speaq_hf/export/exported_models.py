@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zipfile import BadZipFile
 
 import torch
 from torch import Tensor
@@ -127,7 +128,7 @@ class ProgramModel(ExportedModel):
         extra_files = {METADATA_FILE: ""}
         try:
             program = torch.export.load(file, extra_files=extra_files)
-        except (RuntimeError, KeyError, AttributeError) as error:
+        except (RuntimeError, KeyError, AttributeError, BadZipFile) as error:
             raise ValueError(f"{file} cannot be read as a program of torch.export: {error}") from error
         self.module = program.module()
         super().__init__(ExportMetadata.from_strings(str(file), json.loads(extra_files[METADATA_FILE] or "{}")))

@@ -31,18 +31,27 @@ PREDICTIONS = [
 SIZES = [(120, 80), (75, 91), (300, 100), (64, 64)]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def write_model(folder, **overrides):
     """A model whose decoders listen to each other, as only training makes them."""
     torch.manual_seed(0)
-    model = SpeaQForSceneGraphGeneration(tiny_config())
+    model = SpeaQForSceneGraphGeneration(tiny_config(**overrides))
     for module in model.modules():
         if isinstance(module, SpeaQZeroInitLinear):
             torch.nn.init.normal_(module.weight, std=0.2)
-    folder = tmp_path_factory.mktemp("export") / "model"
     model.save_pretrained(folder)
     SpeaQImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 100}).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One layer: exporting takes a time that grows with their number."""
+    return write_model(tmp_path_factory.mktemp("export") / "model", decoder_layers=1)
+
+
+@pytest.fixture(scope="module")
+def deeper(folder):
+    return write_model(folder.parent / "deeper")
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +62,10 @@ def plain(folder):
 
 
 @pytest.fixture(scope="module")
-def with_graphs(folder):
+def with_graphs(deeper):
     """Written by the program, as a user does."""
-    file = folder.parent / "graphs.onnx"
-    program = [sys.executable, str(ROOT / "conversion" / "export_onnx.py"), "--model", str(folder)]
+    file = deeper.parent / "graphs.onnx"
+    program = [sys.executable, str(ROOT / "conversion" / "export_onnx.py"), "--model", str(deeper)]
     command = [*program, "--output", str(file), "--with-post-processing", "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -115,9 +124,9 @@ def test_a_predictor_takes_the_file_in_the_models_place(plain, folder):
     assert_equal_graphs(load_exported(plain)(images(), options), expected)
 
 
-def test_graphs_made_in_the_file_equal_those_of_the_package(with_graphs, folder):
+def test_graphs_made_in_the_file_equal_those_of_the_package(with_graphs, deeper):
     predictor = load_exported(with_graphs)
-    expected = SceneGraphPredictor.from_pretrained(folder)(images())
+    expected = SceneGraphPredictor.from_pretrained(deeper)(images())
     assert_equal_graphs(predictor(images()), expected)
     assert_equal_graphs(predictor(images(), GraphOptions()), expected)
     with pytest.raises(ValueError, match="cannot be changed"):
