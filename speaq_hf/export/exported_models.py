@@ -17,6 +17,7 @@ from torch import Tensor
 from .export_metadata import ExportMetadata
 from .exported_module import PREDICTIONS
 from .graph_post_processing import GRAPH_OUTPUTS
+from .onnx_export import quiet_exporter
 from .program_export import METADATA_FILE
 
 
@@ -127,7 +128,8 @@ class ProgramModel(ExportedModel):
     def __init__(self, file: Path) -> None:
         extra_files = {METADATA_FILE: ""}
         try:
-            program = torch.export.load(file, extra_files=extra_files)
+            with quiet_exporter():
+                program = torch.export.load(file, extra_files=extra_files)
         except (RuntimeError, KeyError, AttributeError, BadZipFile) as error:
             raise ValueError(f"{file} cannot be read as a program of torch.export: {error}") from error
         self.module = program.module()

@@ -17,8 +17,8 @@ from .export_metadata import ExportMetadata
 from .exported_module import ExportedModule
 
 
-# They warn of what is no matter for who exports: operators of torchvision, and sizes that cannot be printed.
-_NOISY = ("torch.onnx._internal.exporter._registration", "torch.fx.experimental.symbolic_shapes")
+# They warn of what is no matter for who exports: operators of torchvision, sizes that cannot be printed, errors that follow.
+_NOISY = ("torch.onnx._internal.exporter._registration", "torch.fx.experimental.symbolic_shapes", "torch.export")
 
 
 def write_onnx(module: ExportedModule, metadata: ExportMetadata, output: Path, opset: int | None = None) -> None:

@@ -212,6 +212,7 @@ def test_other_files_are_refused(tmp_path):
     node = onnx.helper.make_node("Relu", ["x"], ["y"])
     ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
     graph = onnx.helper.make_graph([node], "other", ends[:1], ends[1:])
-    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]), tmp_path / "other.onnx")
+    versions = {"opset_imports": [onnx.helper.make_opsetid("", 18)], "ir_version": 10}
+    onnx.save(onnx.helper.make_model(graph, **versions), tmp_path / "other.onnx")
     with pytest.raises(ValueError, match="other.onnx was not written by `speaq export`"):
         load_exported(tmp_path / "other.onnx")
