@@ -8,6 +8,7 @@ these in buffers that are not saved: a checkpoint of the fast model is one of th
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -54,9 +55,44 @@ def runs_on_onednn(inputs: Tensor, weight: Tensor) -> bool:
 def _knows(dtype: torch.dtype) -> bool:
     if not torch.backends.mkldnn.is_available() or not torch.backends.mkldnn.enabled:
         return False
-    if dtype == torch.bfloat16:
-        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return dtype == torch.float32
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and _knows_bfloat16())
+
+
+@functools.cache
+def _knows_bfloat16() -> bool:
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+# Bytes of attention scores that are computed at once: they stay in the cache of a core or two.
+_BLOCK_OF_SCORES = 2**21
+
+
+def attends_in_blocks(query: Tensor) -> bool:
+    """Whether `attention_in_blocks` is what computes attention fastest."""
+    return query.dtype == torch.bfloat16 and runs_on_onednn(query, query)
+
+
+def attention_in_blocks(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    """Attention without mask in plain steps, as many heads at once as have few scores. torch's own kernel is fast in float32,
+    but on a CPU takes as long in bfloat16, where products take a third.
+
+    Args:
+        query: `(B, heads, Tq, d)`.
+        key: `(B, heads, Tk, d)`.
+        value: `(B, heads, Tk, d)`.
+        scaling: What products are multiplied with.
+
+    Returns:
+        `(B, Tq, heads, d)`.
+    """
+    batch_size, num_heads, num_queries, _ = query.shape
+    queries, keys, values = (query * scaling).flatten(0, 1), key.transpose(2, 3).flatten(0, 1), value.flatten(0, 1)
+    states = torch.empty_like(queries, memory_format=torch.contiguous_format)
+    heads_at_once = max(1, _BLOCK_OF_SCORES // (num_queries * key.shape[2] * query.element_size()))
+    for first in range(0, len(queries), heads_at_once):
+        heads = slice(first, first + heads_at_once)
+        torch.bmm((queries[heads] @ keys[heads]).softmax(dim=-1), values[heads], out=states[heads])
+    return states.view(batch_size, num_heads, num_queries, -1).transpose(1, 2)
 
 
 class SpeaQFusedConv2d(nn.Module):
@@ -75,17 +111,29 @@ class SpeaQFusedConv2d(nn.Module):
         weight, bias = _fold(convolution, norm)
         self.register_buffer("folded_weight", weight, persistent=False)
         self.register_buffer("folded_bias", bias, persistent=False)
+        self._packed: Tensor | None = None  # the weight as oneDNN wants it, once that is known
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Map `(B, in, H, W)` to `(B, out, h, w)`."""
         stride, padding, dilation, groups = self.geometry
         if not isinstance(padding, str) and runs_on_onednn(hidden_states, self.folded_weight):
-            activation = "relu" if self.with_relu else "none"
+            activation, rest = "relu" if self.with_relu else "none", (padding, stride, dilation, groups)
+            if self._packed is None:
+                self._packed = torch.ops.mkldnn._reorder_convolution_weight(
+                    self.folded_weight, *rest, hidden_states.shape
+                )
             return torch.ops.mkldnn._convolution_pointwise(
-                hidden_states, self.folded_weight, self.folded_bias, padding, stride, dilation, groups, activation, [], ""
-            )  # fmt: skip
+                hidden_states, self._packed, self.folded_bias, *rest, activation, [], ""
+            )
         convolved = nn.functional.conv2d(hidden_states, self.folded_weight, self.folded_bias, *self.geometry)
         return convolved.relu_() if self.with_relu else convolved
+
+    def _apply(self, *args: Any, **kwargs: Any) -> SpeaQFusedConv2d:
+        self._packed = None  # elsewhere, or in another number format, it is packed anew
+        return super()._apply(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_packed": None}  # torch can neither copy nor save it
 
 
 def _fold(convolution: nn.Conv2d, norm: SpeaQFrozenBatchNorm2d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

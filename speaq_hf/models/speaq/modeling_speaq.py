@@ -31,7 +31,15 @@ from .checkpointed_blocks_speaq import make_blocks_checkpointable
 from .configuration_speaq import SpeaQConfig
 from .detr_weights_speaq import config_from_detr, convert_detr_weights, load_detr, load_detr_weights
 from .folded_norms_speaq import fold_frozen_norms, restore_frozen_norms
-from .inference_speaq import SpeaQAbsorbed, SpeaQFusedLinear, SpeaQJointLinear, fuse_backbone, fuse_linears
+from .inference_speaq import (
+    SpeaQAbsorbed,
+    SpeaQFusedLinear,
+    SpeaQJointLinear,
+    attends_in_blocks,
+    attention_in_blocks,
+    fuse_backbone,
+    fuse_linears,
+)
 from .label_resizing_speaq import LabelResizingMixin
 from .loss_speaq import SpeaQCriterion, at_least_float32
 
@@ -218,14 +226,19 @@ class SpeaQAttention(nn.Module):
         Returns:
             States `(B, Tq, D)` and, with eager attention, weights `(B, heads, Tq, Tk)`.
         """
+        projected = (self.q_proj(query), self.k_proj(key), self.v_proj(value))
+        query, key, value = map(self._split_heads, projected)
+        is_plain = attention_mask is None and not self.training and self.config._attn_implementation == "sdpa"
+        if is_plain and attends_in_blocks(query):
+            return self.out_proj(attention_in_blocks(query, key, value, self.scaling).flatten(-2)), None
         attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
         states, weights = attention(
             self,
-            self._split_heads(self.q_proj(query)),
-            self._split_heads(self.k_proj(key)),
-            self._split_heads(self.v_proj(value)),
+            query,
+            key,
+            value,
             attention_mask,
             dropout=self.attention_dropout if self.training else 0.0,
             scaling=self.scaling,

@@ -9,9 +9,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from speaq_hf import SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
-from speaq_hf.models.speaq import inference_speaq
+from speaq_hf.models.speaq import inference_speaq, modeling_speaq
 from speaq_hf.models.speaq.backbone_speaq import SpeaQFrozenBatchNorm2d
-from speaq_hf.models.speaq.inference_speaq import SpeaQAbsorbed, SpeaQFusedConv2d, fuse_backbone
+from speaq_hf.models.speaq.inference_speaq import SpeaQAbsorbed, SpeaQFusedConv2d, attention_in_blocks, fuse_backbone
 from tests.helpers import ORIGINAL_OUTPUTS, random_label, tiny_config
 
 from .test_backbone_speaq import FAMILIES, built
@@ -132,6 +132,43 @@ class TestEqualsTheOrdinaryModel:
         for one, other in zip(*graphs, strict=True):
             assert torch.equal(one.relations, other.relations)
             torch.testing.assert_close(one.boxes, other.boxes, rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("scores_at_once", [1, 7 * 11 * 4 * 3, 10**9])
+@pytest.mark.parametrize("strided", [False, True])
+def test_attention_in_blocks(scores_at_once, strided, monkeypatch):
+    monkeypatch.setattr(inference_speaq, "_BLOCK_OF_SCORES", scores_at_once)
+    torch.manual_seed(0)
+    shapes = ((2, 7, 32), (2, 11, 32), (2, 11, 32))
+    query, key, value = (torch.randn(shape).unflatten(-1, (4, 8)).transpose(1, 2) for shape in shapes)
+    if not strided:
+        query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
+    found = attention_in_blocks(query, key, value, 0.3)
+    expected = nn.functional.scaled_dot_product_attention(query, key, value, scale=0.3).transpose(1, 2)
+    torch.testing.assert_close(found, expected)
+
+
+@torch.no_grad()
+def test_attention_in_blocks_is_for_bfloat16_alone(ordinary, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("used")
+
+    monkeypatch.setattr(modeling_speaq, "attention_in_blocks", refuse)
+    ordinary(torch.randn(1, 3, 32, 32))
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        with pytest.raises(AssertionError, match="used"):
+            ordinary.to(torch.bfloat16)(torch.randn(1, 3, 32, 32))
+
+
+@torch.no_grad()
+def test_used_models_are_copied_saved_and_converted(ordinary, optimized, tmp_path):
+    images = torch.randn(1, 3, 64, 64)
+    expected = optimized(images)
+    torch.save(optimized, tmp_path / "model.pt")
+    for model in (copy.deepcopy(optimized), torch.load(tmp_path / "model.pt", weights_only=False)):
+        assert_same(model(images), expected)
+    double = optimized.to(torch.float64)(images.double())
+    assert_same({name: double[name].float() for name in ORIGINAL_OUTPUTS}, ordinary(images))
 
 
 class ReadValues(TorchDispatchMode):
