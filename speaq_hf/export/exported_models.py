@@ -101,6 +101,8 @@ class OnnxModel(ExportedModel):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        # Threads that wait by spinning would take the processor from what comes before and after the network.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = [name for name in _PROVIDERS if name in onnxruntime.get_available_providers()]
         try:
             self.session = onnxruntime.InferenceSession(str(file), options, providers=providers)

@@ -148,6 +148,10 @@ def _fold(convolution: nn.Conv2d, norm: SpeaQFrozenBatchNorm2d | nn.BatchNorm2d)
     return weight.to(convolution.weight.dtype), bias.to(convolution.weight.dtype)
 
 
+# With fewer multiplications a call of oneDNN takes longer than the product.
+_LEAST_PRODUCTS = 2**20
+
+
 class SpeaQFusedLinear(nn.Linear):
     """A linear layer, and if there was one the ReLU behind it, in oneDNN's kernel where that can be used.
 
@@ -166,8 +170,9 @@ class SpeaQFusedLinear(nn.Linear):
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Map `(…, in_features)` to `(…, out_features)`."""
+        is_large = hidden_states.numel() * self.out_features >= _LEAST_PRODUCTS
         # Quantization puts a tensor of its own kind in the weight's place.
-        if type(self.weight) is nn.Parameter and runs_on_onednn(hidden_states, self.weight):
+        if is_large and type(self.weight) is nn.Parameter and runs_on_onednn(hidden_states, self.weight):
             activation = "relu" if self.with_relu else "none"
             return torch.ops.mkldnn._linear_pointwise(hidden_states, self.weight, self.bias, activation, [], "")
         mapped = super().forward(hidden_states)

@@ -48,6 +48,12 @@ def optimized(ordinary) -> SpeaQForSceneGraphGeneration:
     return ordinary.optimize_for_inference()
 
 
+@pytest.fixture(autouse=True)
+def onednn_for_small_products(monkeypatch):
+    """The models here are too small for it."""
+    monkeypatch.setattr(inference_speaq, "_LEAST_PRODUCTS", 0)
+
+
 @pytest.fixture
 def without_onednn(monkeypatch):
     monkeypatch.setattr(inference_speaq, "runs_on_onednn", lambda inputs, weight: False)
