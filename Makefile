@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_OUTPUT ?= outputs/demo
 BENCH_OUTPUT ?= benchmarks/results
-BENCHMARKS := inference post_processing input_pipeline evaluation data import_time accelerator scale
+BENCHMARKS := inference post_processing bounded_error assignment training_step input_pipeline evaluation data import_time accelerator scale
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all style quality bench clean

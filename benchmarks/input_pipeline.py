@@ -1,7 +1,7 @@
 # Copyright 2026 The speaq_hf team. Licensed under the Apache License, Version 2.0.
 """Images per second of the training input, beside a plain path with Pillow in the manner of Detectron2.
 
-OMP_NUM_THREADS=1 python -m benchmarks.input_pipeline [--quick] [--output FILE.json]
+python -m benchmarks.input_pipeline [--quick] [--output FILE.json]
 
 Made JPEGs of Visual Genome's size with noise of photographs, the published augmentation, batches of 4. The alternatives are
 named in `loaders`; all take turns with 0, 1 and 2 reading processes. A batch counts once it is what the model takes: floats,
@@ -346,6 +346,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args(words)
     start = time.perf_counter()
+    torch.set_num_threads(1)  # the cores belong to the reading processes
     report = run(QUICK if arguments.quick else FULL)
     say(f"{time.perf_counter() - start:.0f} s")
     write_report(report, arguments.output)
