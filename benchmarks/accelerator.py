@@ -146,7 +146,7 @@ def measure_training(job: Job, batch: int) -> dict[str, Timing]:
 
 
 def _training(job: Job, batch: int, name: str) -> Callable[[], None]:
-    model = made_model(job.config).to(job.device).train()
+    model = made_model(job.config).to(job.device).train().optimize_for_training()
     network = torch.compile(model) if name.endswith(COMPILED) else model
     step = make_training_step(network, job.images(batch), _RELATIONS, bfloat16=name.startswith("bf16"))
 

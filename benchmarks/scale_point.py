@@ -139,7 +139,7 @@ def _make_step(point: Point, device: torch.device) -> Callable[[], None]:
     pixel_values = torch.rand(point.batch, 3, point.height, point.width, device=device)
     if point.task == "inference":
         return _inference_step(model, pixel_values, point)
-    model.train()
+    model.train().optimize_for_training()
     if point.checkpointing:
         model.activation_checkpointing_enable()
     return make_training_step(model, pixel_values, point.relations, point.bfloat16)
@@ -168,7 +168,7 @@ def make_training_step(
         relations: Annotated relations per image.
         bfloat16: Whether in mixed precision.
     """
-    optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=1e-5)
+    optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=1e-5, fused=True)
     labels = [_label(model.config, relations, seed, pixel_values.device) for seed in range(len(pixel_values))]
 
     def step() -> None:

@@ -135,7 +135,9 @@ class TrainingArguments:
     warmup_ratio: float = _described(0.0, "Share of the steps in which the learning rate rises from 0.")
     mixed_precision: Literal["no", "fp16", "bf16"] = _described("fp16", "Number format of the forward pass.")
     gradient_checkpointing: bool = _described(False, "Recompute activations: less memory, about a third slower.")
-    channels_last: bool = _described(True, "Memory layout in which convolutions are faster on most devices.")
+    channels_last: bool = _described(
+        False, "Memory layout of convolutions; with frozen norms they have the faster one in any case."
+    )
     compile: bool = _described(
         False, "Compile the network: faster steps after the first ones, which take minutes; needs a C++ compiler."
     )

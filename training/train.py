@@ -84,7 +84,8 @@ def build_trainer(
     model = task.build_model()
     if options.gradient_checkpointing:
         model.gradient_checkpointing_enable()
-    model.to(memory_format=torch.channels_last if options.channels_last else torch.contiguous_format)
+    if options.channels_last:
+        model.to(memory_format=torch.channels_last)
     if options.compile:
         # In place, which leaves the names of the weights as they are; the loss, computed in SciPy too, stays outside.
         task.network(model).compile()

@@ -27,7 +27,7 @@ def check_export(module: ExportedModule, exported: ExportedModel) -> dict[str, f
         The largest difference of each output.
 
     Raises:
-        ValueError: One is larger than 1e-3.
+        ValueError: One is larger than 1e-3 or not a number, or an output has another shape.
     """
     names = module.output_names if module.post_process is None else _COMPARED_OF_GRAPHS
     differences = dict.fromkeys(names, 0.0)
@@ -37,8 +37,13 @@ def check_export(module: ExportedModule, exported: ExportedModel) -> dict[str, f
             expected = dict(zip(module.output_names, module(**inputs), strict=True))
         outputs = exported.run(inputs)
         for name in names:
-            difference = (expected[name] - outputs[name]).abs().max().item()
-            differences[name] = max(differences[name], difference)
+            if outputs[name].shape != expected[name].shape:
+                raise ValueError(
+                    f"the exported file gives {name} {tuple(outputs[name].shape)} where the model gives "
+                    f"{tuple(expected[name].shape)} (batch, height, width: {shape})"
+                )
+            difference = (expected[name] - outputs[name]).abs().max()
+            differences[name] = torch.maximum(torch.tensor(differences[name]), difference).item()  # keeps nan
     wrong = {name: difference for name, difference in differences.items() if not difference <= TOLERANCE}
     if wrong:
         raise ValueError(f"the exported file differs from the model by more than {TOLERANCE}: {wrong}")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch._higher_order_ops.while_loop import while_loop
 from transformers.image_transforms import center_to_corners_format
 
+from ..models.speaq.box_ops_speaq import box_iou
 from ..predictor import GraphOptions
 
 
@@ -82,7 +83,7 @@ class GraphPostProcessing(nn.Module):
             torch.cat((subject_scores, object_scores), dim=1),
         )
         same_class = pool.labels[:, :, None] == pool.labels[:, None, :]
-        iou = _pairwise_iou(pool.boxes)
+        iou = box_iou(pool.boxes[:, :, None], pool.boxes[:, None])
         kept = _settle((iou > self.options.nms_threshold) & same_class & _is_earlier(iou))
         representative = _representatives(iou, same_class & kept[:, None, :], kept, pool.order)
         probabilities = predicate_logits.softmax(-1)
@@ -116,17 +117,6 @@ class GraphPostProcessing(nn.Module):
 def _pool(boxes: Tensor, labels: Tensor, scores: Tensor) -> _Pool:
     scores, order = scores.sort(dim=-1, descending=True, stable=True)
     return _Pool(boxes.gather(1, order[..., None].expand(-1, -1, 4)), labels.gather(1, order), scores, order)
-
-
-def _pairwise_iou(boxes: Tensor) -> Tensor:
-    """`(B, n, n)`, as `box_iou`, coordinate by coordinate: four times as fast as with a last axis of two numbers."""
-    left, top, right, bottom = boxes.unbind(-1)
-    width = torch.minimum(right[:, :, None], right[:, None]) - torch.maximum(left[:, :, None], left[:, None])
-    height = torch.minimum(bottom[:, :, None], bottom[:, None]) - torch.maximum(top[:, :, None], top[:, None])
-    intersection = width.clamp(min=0) * height.clamp(min=0)
-    area = (right - left).clamp(min=0) * (bottom - top).clamp(min=0)
-    union = area[:, :, None] + area[:, None] - intersection
-    return torch.where(union > 0, intersection / torch.where(union > 0, union, 1.0), 0.0)
 
 
 def _is_earlier(pairs: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ def test_the_program_measures_fidelity_and_speed(tmp_path):
     # Without a compiler the compiled model is the exact one.
     assert fidelity["exact"]["same of top 20"] == fidelity["compiled"]["same of top 20"] == 100
     assert fidelity["exact"]["largest change of recall"] == fidelity["compiled"]["largest change of recall"] == 0
-    assert 50 < fidelity["bfloat16"]["same of top 20"] < 100
+    assert 50 < fidelity["bfloat16"]["same of top 20"] <= 100  # all of them on some processors
     assert fidelity["bfloat16"]["megabytes"] < 0.6 * fidelity["exact"]["megabytes"]
     assert speed["exact"]["times_faster"] == 1 and fidelity["exact"]["R@20"] > 20
     assert "same of top 20" in done.stdout and "quartiles" in done.stdout

@@ -164,20 +164,22 @@ def test_exported_models_refuse_what_they_do_not_know(plain, with_graphs):
     )
 
 
-def test_a_file_that_differs_from_its_model_is_reported(plain, model):
+@pytest.mark.parametrize("difference", [0.01, float("nan")])
+def test_a_file_that_differs_from_its_model_is_reported(plain, model, difference):
     from speaq_hf.export.export_check import check_export
     from speaq_hf.export.exported_module import ExportedModule
 
     class Other(SpeaQForSceneGraphGeneration):
         def predict_layers(self, outputs):
             return [
-                layer | {"object_boxes": layer["object_boxes"] + 0.01} for layer in super().predict_layers(outputs)
+                layer | {"object_boxes": layer["object_boxes"] + difference}
+                for layer in super().predict_layers(outputs)
             ]
 
     other = Other(model.config)
     other.load_state_dict(model.state_dict())
     module = ExportedModule(other.eval(), ExportOptions(pixel_mask=True))
-    with pytest.raises(ValueError, match="differs from the model.*'object_boxes': 0.01"):
+    with pytest.raises(ValueError, match=f"differs from the model.*'object_boxes': {difference}"):
         check_export(module, load_exported(plain).model)
 
 

@@ -4,6 +4,7 @@
 import functools
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -44,4 +45,14 @@ def _blocks(stage: nn.Module) -> Iterator[nn.Module]:
 
 @functools.cache
 def _checkpointing(kind: type[nn.Module]) -> type[nn.Module]:
-    return type(f"Checkpointed{kind.__name__}", (GradientCheckpointingLayer, kind), {})
+    return type(f"Checkpointed{kind.__name__}", (GradientCheckpointingLayer, kind), {"__reduce_ex__": _reduce})
+
+
+def _reduce(block: nn.Module, protocol: int) -> tuple[Any, ...]:
+    """What pickle needs to make a block again: its class has no name that could be imported."""
+    return _new_block, (type(block).__bases__[1],), block.__getstate__()
+
+
+def _new_block(kind: type[nn.Module]) -> nn.Module:
+    checkpointing = _checkpointing(kind)
+    return checkpointing.__new__(checkpointing)

@@ -4,6 +4,7 @@
 Parameters and buffers keep their places and names: optimizers, checkpoints and saved models do not notice.
 """
 
+import torch
 from torch import Tensor, nn
 
 from .backbone_speaq import SpeaQFrozenBatchNorm2d
@@ -28,13 +29,15 @@ class SpeaQFoldingConv2d(nn.Module):
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Map `(B, in, H, W)` to `(B, out, h, w)`."""
         convolution, norm = self.originals
-        dtype = convolution.weight.dtype
-        scale, shift = norm.scale_and_shift()
-        weight = (convolution.weight * scale[:, None, None, None]).to(dtype)
-        if convolution.bias is not None:
-            shift = shift + convolution.bias * scale
+        # Where the model was replicated, the norm stayed on the first device.
+        scale, shift = (values.to(self.weight.device) for values in norm.scale_and_shift())
+        # Parameters keep their layout, which FSDP asks for.
+        weight = self.weight * scale[:, None, None, None]
+        weight = weight.to(self.weight.dtype, memory_format=torch.channels_last)
+        if self.bias is not None:
+            shift = shift + self.bias * scale
         geometry = (convolution.stride, convolution.padding, convolution.dilation, convolution.groups)
-        return nn.functional.conv2d(hidden_states, weight, shift.to(dtype), *geometry)
+        return nn.functional.conv2d(hidden_states, weight, shift.to(weight.dtype), *geometry)
 
 
 def fold_frozen_norms(backbone: nn.Module) -> None:

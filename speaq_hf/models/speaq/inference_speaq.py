@@ -52,8 +52,22 @@ def runs_on_onednn(inputs: Tensor, weight: Tensor) -> bool:
     )
 
 
+# They are not part of torch's public interface; where one is missing, the ordinary operations take its place.
+_KERNELS = (
+    "_convolution_pointwise",
+    "_linear_pointwise",
+    "_reorder_convolution_weight",
+    "_is_mkldnn_bf16_supported",
+)
+
+
+@functools.cache
+def _has_kernels() -> bool:
+    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in _KERNELS)
+
+
 def _knows(dtype: torch.dtype) -> bool:
-    if not torch.backends.mkldnn.is_available() or not torch.backends.mkldnn.enabled:
+    if not torch.backends.mkldnn.enabled or not _has_kernels():
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and _knows_bfloat16())
 
@@ -133,7 +147,7 @@ class SpeaQFusedConv2d(nn.Module):
         return super()._apply(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_packed": None}  # torch can neither copy nor save it
+        return super().__getstate__() | {"_packed": None}  # torch can neither copy nor save it
 
 
 def _fold(convolution: nn.Conv2d, norm: SpeaQFrozenBatchNorm2d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -320,8 +334,17 @@ def _count_readers(last: Any) -> Counter:
     return num_readers
 
 
+def is_plain_linear(module: nn.Module) -> bool:
+    """Whether a module computes with its `weight` as it is: adapters and quantized layers do not."""
+    return (
+        isinstance(module, nn.Linear)
+        and type(module).forward is nn.Linear.forward
+        and type(module.weight) is nn.Parameter
+    )
+
+
 def fuse_linears(module: nn.Module) -> None:
     """Give every plain linear layer inside `module` oneDNN's kernel, in place."""
     for name, child in list(module.named_modules()):
-        if isinstance(child, nn.Linear) and type(child).forward is nn.Linear.forward:
+        if is_plain_linear(child):
             module.set_submodule(name, SpeaQFusedLinear(child))

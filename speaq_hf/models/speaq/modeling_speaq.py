@@ -39,6 +39,7 @@ from .inference_speaq import (
     attention_in_blocks,
     fuse_backbone,
     fuse_linears,
+    is_plain_linear,
 )
 from .label_resizing_speaq import LabelResizingMixin
 from .loss_speaq import SpeaQCriterion, at_least_float32
@@ -201,6 +202,8 @@ class SpeaQAttention(nn.Module):
         memory_multiplier: Width of keys and values in multiples of D.
     """
 
+    may_attend_in_blocks = False  # true once the model is optimised for inference
+
     def __init__(self, config: SpeaQConfig, num_heads: int, memory_multiplier: int = 1) -> None:
         super().__init__()
         self.config = config
@@ -228,8 +231,8 @@ class SpeaQAttention(nn.Module):
         """
         projected = (self.q_proj(query), self.k_proj(key), self.v_proj(value))
         query, key, value = map(self._split_heads, projected)
-        is_plain = attention_mask is None and not self.training and self.config._attn_implementation == "sdpa"
-        if is_plain and attends_in_blocks(query):
+        is_plain = attention_mask is None and self.config._attn_implementation == "sdpa"
+        if self.may_attend_in_blocks and is_plain and attends_in_blocks(query):
             return self.out_proj(attention_in_blocks(query, key, value, self.scaling).flatten(-2)), None
         attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
@@ -258,7 +261,7 @@ class SpeaQFeedForward(nn.Module):
 
     def fuse_activation(self) -> None:
         """Let the first layer apply the activation, if it is one that it can; for inference alone."""
-        if isinstance(self.activation, nn.ReLU):
+        if isinstance(self.activation, nn.ReLU) and is_plain_linear(self.fc1):
             self.fc1, self.activation = SpeaQFusedLinear(self.fc1, with_relu=True), nn.Identity()
 
     def forward(self, hidden_states: Tensor) -> Tensor:
@@ -459,12 +462,11 @@ class SpeaQProjectedImageReader(nn.Module):
     """The same with all projections made here, each kind in one product.
 
     Args:
-        decoder: Its cross-attentions' projections are absorbed, in place.
+        attentions: The cross-attentions, layer by layer; their projections are absorbed, in place.
     """
 
-    def __init__(self, decoder: "SpeaQDecoder") -> None:
+    def __init__(self, attentions: list[SpeaQAttention]) -> None:
         super().__init__()
-        attentions = [layer.cross_attn for layers in decoder.layers_of_streams() for layer in layers]
         self.values = SpeaQJointLinear([attention.v_proj for attention in attentions])
         self.keys = SpeaQJointLinear([attention.k_proj for attention in attentions])
         for attention in attentions:
@@ -500,6 +502,13 @@ class SpeaQDecoder(SpeaQPreTrainedModel):
         self.relation_norm = nn.LayerNorm(config.d_model)
         self.image_reader = SpeaQImageReader(config.decoder_layers)
         self.post_init()
+
+    def project_image_once(self) -> None:
+        """Make keys and values of the image for all layers in one product each, for inference alone; not where adapters or
+        quantization have changed the projections."""
+        attentions = [layer.cross_attn for layers in self.layers_of_streams() for layer in layers]
+        if all(is_plain_linear(linear) for part in attentions for linear in (part.v_proj, part.k_proj)):
+            self.image_reader = SpeaQProjectedImageReader(attentions)
 
     def layers_of_streams(self) -> list[tuple[SpeaQDecoderLayer, SpeaQDecoderLayer, SpeaQDecoderLayer]]:
         """For every layer that of the subjects, of the objects and of the relations."""
@@ -761,7 +770,9 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
         Batch norms are folded into the convolutions before them, convolutions compute with channels last, keys and values of
         the image are projected for all layers at once, heads see the last layer only, and on a CPU float32 products and
         activations go through oneDNN. Predictions differ by rounding. The copy is saved as the ordinary model, and can be
-        moved, converted (`.to(torch.bfloat16)`) and compiled like it; there are no auxiliary outputs and no loss.
+        moved, converted (`.to(torch.bfloat16)`) and compiled like it; there are no auxiliary outputs and no loss. Next to
+        its weights it holds those of the backbone's convolutions once more, on a CPU twice, as they are computed with.
+        Adapters and quantized layers stay as they are.
 
         Returns:
             The copy, in evaluation mode and without gradients; a model that is optimised already itself.
@@ -776,27 +787,43 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
         restore_frozen_norms(optimized.model.backbone.model)
         fuse_backbone(optimized.model.backbone.model)
         optimized.model.backbone.to(memory_format=torch.channels_last)
-        optimized.model.decoder.image_reader = SpeaQProjectedImageReader(optimized.model.decoder)
+        optimized.model.decoder.project_image_once()
         for module in list(optimized.modules()):
             if isinstance(module, SpeaQFeedForward):
                 module.fuse_activation()
+            elif isinstance(module, SpeaQAttention):
+                module.may_attend_in_blocks = True
         fuse_linears(optimized)
         optimized.is_optimized_for_inference = True
-        optimized.register_load_state_dict_pre_hook(_refuse_weights)
+        for module in (optimized, optimized.model):
+            module.register_load_state_dict_pre_hook(_refuse_weights)
         return optimized
+
+    def train(self, mode: bool = True) -> "SpeaQForSceneGraphGeneration":
+        """Switch to training or, with `mode=False`, to evaluation.
+
+        Raises:
+            ValueError: When the model is optimised for inference.
+        """
+        if mode and self.is_optimized_for_inference:
+            raise ValueError("A model that is optimised for inference cannot be trained: train the ordinary model.")
+        return super().train(mode)
 
     def optimize_for_training(self) -> "SpeaQForSceneGraphGeneration":
         """Make this model train faster, with the same losses and gradients but for rounding.
 
-        The backbone's frozen batch norms become part of the convolutions before them, and it computes with channels last.
+        The backbone's frozen batch norms become part of the convolutions before them, which compute with channels last.
         Parameters stay the same ones under the same names, so that optimizers, checkpoints and saved models do not notice.
 
         Returns:
             The model itself.
+
+        Raises:
+            ValueError: When the model is optimised for inference.
         """
-        if not self.is_optimized_for_inference:
-            fold_frozen_norms(self.model.backbone.model)
-            self.model.backbone.to(memory_format=torch.channels_last)
+        if self.is_optimized_for_inference:
+            raise ValueError("A model that is optimised for inference cannot be trained: train the ordinary model.")
+        fold_frozen_norms(self.model.backbone.model)
         return self
 
     @can_return_tuple

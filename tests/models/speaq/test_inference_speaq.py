@@ -5,13 +5,22 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from speaq_hf import SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
 from speaq_hf.models.speaq import inference_speaq, modeling_speaq
 from speaq_hf.models.speaq.backbone_speaq import SpeaQFrozenBatchNorm2d
-from speaq_hf.models.speaq.inference_speaq import SpeaQAbsorbed, SpeaQFusedConv2d, attention_in_blocks, fuse_backbone
+from speaq_hf.models.speaq.inference_speaq import (
+    SpeaQAbsorbed,
+    SpeaQFusedConv2d,
+    SpeaQFusedLinear,
+    SpeaQJointLinear,
+    attention_in_blocks,
+    fuse_backbone,
+)
+from speaq_hf.predictor import SceneGraphPredictor
 from tests.helpers import ORIGINAL_OUTPUTS, random_label, tiny_config
 
 from .test_backbone_speaq import FAMILIES, built
@@ -155,15 +164,27 @@ def test_attention_in_blocks(scores_at_once, strided, monkeypatch):
 
 
 @torch.no_grad()
-def test_attention_in_blocks_is_for_bfloat16_alone(ordinary, monkeypatch):
+def test_attention_in_blocks_is_for_optimised_models_in_bfloat16(ordinary, optimized, monkeypatch):
     def refuse(*arguments):
         raise AssertionError("used")
 
     monkeypatch.setattr(modeling_speaq, "attention_in_blocks", refuse)
-    ordinary(torch.randn(1, 3, 32, 32))
+    optimized(torch.randn(1, 3, 32, 32))
+    ordinary.to(torch.bfloat16)(torch.randn(1, 3, 32, 32))
     if torch.ops.mkldnn._is_mkldnn_bf16_supported():
         with pytest.raises(AssertionError, match="used"):
-            ordinary.to(torch.bfloat16)(torch.randn(1, 3, 32, 32))
+            optimized.to(torch.bfloat16)(torch.randn(1, 3, 32, 32))
+
+
+@torch.no_grad()
+def test_without_the_kernels_of_onednn(ordinary, optimized, monkeypatch):
+    monkeypatch.setattr(inference_speaq, "_KERNELS", ("_an_operation_that_was_renamed",))
+    inference_speaq._has_kernels.cache_clear()
+    images = torch.randn(1, 3, 64, 64)
+    assert not inference_speaq.runs_on_onednn(images, images)
+    assert_same(optimized(images), ordinary(images))
+    monkeypatch.undo()
+    inference_speaq._has_kernels.cache_clear()
 
 
 @torch.no_grad()
@@ -228,6 +249,47 @@ class TestIsTheOrdinaryCheckpoint:
         ordinary.train()(images, labels=[random_label(3, 2)]).loss.backward()
 
 
+class TestAdaptersAndQuantization:
+    """What changes linear layers is not optimised away."""
+
+    @pytest.mark.parametrize("targets", [["q_proj", "v_proj"], ["k_proj", "fc1"], "all-linear"])
+    @torch.no_grad()
+    def test_adapters_count(self, ordinary, targets):
+        adapted = get_peft_model(ordinary, LoraConfig(target_modules=targets, init_lora_weights=False)).eval()
+        images = torch.randn(1, 3, 64, 64)
+        expected = adapted(images)
+        assert_same(adapted.base_model.model.optimize_for_inference()(images), expected)
+
+    @torch.no_grad()
+    def test_adapters_of_the_predictor(self, ordinary, tmp_path):
+        images = torch.randn(1, 3, 64, 64)
+        ordinary.save_pretrained(tmp_path / "base")
+        SpeaQImageProcessorPil().save_pretrained(tmp_path / "adapted")
+        base = SpeaQForSceneGraphGeneration.from_pretrained(tmp_path / "base")
+        adapted = get_peft_model(base, LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False)).eval()
+        adapted.save_pretrained(tmp_path / "adapted")
+        expected = adapted(images)
+        predictor = SceneGraphPredictor.from_pretrained(tmp_path / "adapted", device="cpu")
+        assert predictor.model.is_optimized_for_inference
+        assert_same(predictor.model(images), expected)
+
+    @torch.no_grad()
+    def test_weights_of_another_kind_stay(self, ordinary):
+        """As torchao's, which know few operations."""
+
+        class Quantized(nn.Parameter):
+            pass
+
+        for module in ordinary.modules():
+            if isinstance(module, nn.Linear):
+                module.weight = Quantized(module.weight.detach(), requires_grad=False)
+        optimized = ordinary.optimize_for_inference()
+        assert not any(isinstance(module, SpeaQFusedLinear) for module in optimized.modules())
+        assert not any(isinstance(module, SpeaQJointLinear) for module in optimized.modules())
+        images = torch.randn(1, 3, 64, 64)
+        assert_same(optimized(images), ordinary(images))
+
+
 class TestWhatItIs:
     def test_no_auxiliary_outputs(self, ordinary, optimized):
         images = torch.randn(1, 3, 64, 64)
@@ -241,6 +303,12 @@ class TestWhatItIs:
         with pytest.raises(ValueError, match="ordinary model"):
             optimized(torch.randn(1, 3, 64, 64), labels=[random_label(3, 2)])
 
+    def test_not_trained(self, optimized):
+        assert optimized.train(False) is optimized
+        for call in (optimized.train, optimized.optimize_for_training):
+            with pytest.raises(ValueError, match="cannot be trained"):
+                call()
+
     def test_not_of_scattered_models(self, ordinary):
         with pytest.raises(ValueError, match="in one place"):
             ordinary.to("meta").optimize_for_inference()
@@ -248,6 +316,8 @@ class TestWhatItIs:
     def test_weights_are_not_loaded_into_it(self, ordinary, optimized):
         with pytest.raises(ValueError, match="ordinary model"):
             optimized.load_state_dict(ordinary.state_dict())
+        with pytest.raises(ValueError, match="ordinary model"):
+            optimized.model.load_state_dict(ordinary.model.state_dict())
 
     def test_every_norm_of_a_resnet_is_folded(self, optimized):
         kinds = [type(module) for module in optimized.model.backbone.modules()]

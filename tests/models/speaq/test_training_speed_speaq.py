@@ -94,6 +94,10 @@ class TestOptimizeForTraining:
             found, expected = step(fast), step(plain)
         torch.testing.assert_close(found[0], expected[0], rtol=1e-2, atol=1e-2)
 
+    def test_parameters_stay_contiguous(self):
+        """FSDP shards no others."""
+        assert all(parameter.is_contiguous() for parameter in build().optimize_for_training().parameters())
+
     def test_twice_and_back(self):
         model = build()
         expected = step(model)
@@ -150,6 +154,9 @@ class TestCheckpointing:
         model = build()
         expected = step(model)
         model.gradient_checkpointing_enable()
+        torch.save(model, tmp_path / "whole.pt")
+        whole = torch.load(tmp_path / "whole.pt", weights_only=False)
+        assert_same(step(whole), expected)
         model = copy.deepcopy(model)
         model.gradient_checkpointing_disable()
         assert not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
