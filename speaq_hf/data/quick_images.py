@@ -2,9 +2,9 @@
 """Images for training that are read and resized in half the time, with pixels that differ a little.
 
 PyTorch resizes by the same rule as Pillow, antialiased, and rounds otherwise: values differ by at most 2 of 255, after one
-resize one in thousands of them. A JPEG at least twice as large as any size it is resized to is decoded smaller, which moves
-the values of a photo by half a level on average, at edges by up to 10; those of noise by 4. Sizes, boxes and all that is
-drawn at random are the same.
+resize one in thousands of them. A JPEG at least twice as large as any size it is resized to, with even sides, is decoded
+smaller, which moves the values of a photo by half a level on average, at edges by up to 10; those of noise by 4. Sizes, boxes
+and all that is drawn at random are the same.
 """
 
 from __future__ import annotations

@@ -106,14 +106,23 @@ class OnnxModel(ExportedModel):
         providers = [name for name in _PROVIDERS if name in onnxruntime.get_available_providers()]
         try:
             self.session = onnxruntime.InferenceSession(str(file), options, providers=providers)
-        except (errors.Fail, errors.InvalidProtobuf, errors.InvalidGraph, errors.NotImplemented) as error:
+        except (
+            errors.Fail,
+            errors.InvalidArgument,
+            errors.InvalidProtobuf,
+            errors.InvalidGraph,
+            errors.NotImplemented,
+        ) as error:
             raise ValueError(f"{file} cannot be read as ONNX: {error}") from error
         strings = self.session.get_modelmeta().custom_metadata_map
         super().__init__(ExportMetadata.from_strings(str(file), strings))
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `ExportedModel`."""
-        values = self.session.run(self.output_names, {name: value.numpy() for name, value in inputs.items()})
+        arrays = {
+            name: (v.float() if v.is_floating_point() else v).detach().cpu().numpy() for name, v in inputs.items()
+        }
+        values = self.session.run(self.output_names, arrays)
         return {name: torch.from_numpy(value) for name, value in zip(self.output_names, values, strict=True)}
 
 
@@ -132,12 +141,20 @@ class ProgramModel(ExportedModel):
         try:
             with quiet_exporter():
                 program = torch.export.load(file, extra_files=extra_files)
-        except (RuntimeError, KeyError, AttributeError, BadZipFile) as error:
+            strings = json.loads(extra_files[METADATA_FILE] or "{}")
+        except (RuntimeError, ValueError, KeyError, AttributeError, BadZipFile) as error:
             raise ValueError(f"{file} cannot be read as a program of torch.export: {error}") from error
         self.module = program.module()
-        super().__init__(ExportMetadata.from_strings(str(file), json.loads(extra_files[METADATA_FILE] or "{}")))
+        super().__init__(ExportMetadata.from_strings(str(file), strings))
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `ExportedModel`."""
-        with torch.inference_mode():
-            return dict(zip(self.output_names, self.module(**inputs), strict=True))
+        try:
+            with torch.inference_mode():
+                return dict(zip(self.output_names, self.module(**inputs), strict=True))
+        except AssertionError as error:  # of the sizes that the exporter has taken for granted
+            height, width = inputs["pixel_values"].shape[-2:]
+            raise ValueError(
+                f"this program does not take images of {height} x {width} pixels, which are one cell of the feature map high or "
+                "wide: pass larger ones, or export the model to ONNX, where it takes any"
+            ) from error

@@ -39,6 +39,9 @@ def write_onnx(module: ExportedModule, metadata: ExportMetadata, output: Path, o
 
     with quiet_exporter():
         program = convert_to_onnx(module.trace(), module.input_names, module.output_names, opset)
+    written = program.model.opset_imports[""]
+    if opset not in (None, written):
+        raise ValueError(f"torch cannot export this model with opset {opset}, but with {written}: leave `opset` out")
     ClearMetadataAndDocStringPass()(program.model)  # which lines of which files on this machine made each node
     program.model.metadata_props.update(metadata.to_strings())
     with complete_file(output) as unfinished:

@@ -45,7 +45,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """(width, height) that `to_rgb` gives the image, which need not be decoded yet."""
-    return image.size[::-1] if (_orientation(image) or 0) > 4 else image.size
+    return image.size[::-1] if _orientation(image) in (5, 6, 7, 8) else image.size
 
 
 def to_eight_bits(image: Image.Image) -> Image.Image:

@@ -116,12 +116,21 @@ def read_reduced_image(
 
     def reduce(opened: Image.Image) -> None:
         # Only JPEGs can be decoded at another size; for the others `draft` returns None.
-        size = upright_size(opened)
-        if opened.draft(None, (shortest_edge, shortest_edge)) is not None:
+        size, scale = upright_size(opened), _decoding_scale(opened.size, shortest_edge)
+        if scale > 1 and opened.draft(None, (opened.width // scale, opened.height // scale)) is not None:
             sizes.append(size)
 
     image = _named(name, source, lambda: _read(source, timeout, reduce))
     return image, sizes[0] if sizes else image.size
+
+
+def _decoding_scale(size: tuple[int, int], shortest_edge: int) -> int:
+    """By how much a JPEG can be decoded smaller: 8, 4, 2 or 1. Sides must be divisible: the last pixel would stand for less
+    than the others, and all would move."""
+    fits = (
+        scale for scale in (8, 4, 2) if min(size) >= scale * shortest_edge and not any(side % scale for side in size)
+    )
+    return next(fits, 1)
 
 
 def _named(name: str | None, source: ImageSource, read: Callable[[], Image.Image]) -> Image.Image:

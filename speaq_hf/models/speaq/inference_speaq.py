@@ -46,7 +46,7 @@ def runs_on_onednn(inputs: Tensor, weight: Tensor) -> bool:
         and inputs.dtype == weight.dtype
         and inputs.numel() > 0
         and _knows(inputs.dtype)
-        and not (inputs.requires_grad and torch.is_grad_enabled())
+        and not (torch.is_grad_enabled() and (inputs.requires_grad or weight.requires_grad))
         and not torch.is_autocast_enabled("cpu")
         and not torch.jit.is_tracing()
     )
@@ -81,9 +81,9 @@ def _knows_bfloat16() -> bool:
 _BLOCK_OF_SCORES = 2**21
 
 
-def attends_in_blocks(query: Tensor) -> bool:
+def attends_in_blocks(query: Tensor, key: Tensor, value: Tensor) -> bool:
     """Whether `attention_in_blocks` is what computes attention fastest."""
-    return query.dtype == torch.bfloat16 and runs_on_onednn(query, query)
+    return query.dtype == torch.bfloat16 and runs_on_onednn(query, key) and runs_on_onednn(query, value)
 
 
 def attention_in_blocks(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
@@ -184,9 +184,10 @@ class SpeaQFusedLinear(nn.Linear):
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Map `(…, in_features)` to `(…, out_features)`."""
-        is_large = hidden_states.numel() * self.out_features >= _LEAST_PRODUCTS
-        # Quantization puts a tensor of its own kind in the weight's place.
-        if is_large and type(self.weight) is nn.Parameter and runs_on_onednn(hidden_states, self.weight):
+        # Quantization puts a tensor of its own kind in the weight's place. The size is asked for last: not by compilers, which
+        # would make it a condition of what they make.
+        is_plain = type(self.weight) is nn.Parameter and runs_on_onednn(hidden_states, self.weight)
+        if is_plain and hidden_states.numel() * self.out_features >= _LEAST_PRODUCTS:
             activation = "relu" if self.with_relu else "none"
             return torch.ops.mkldnn._linear_pointwise(hidden_states, self.weight, self.bias, activation, [], "")
         mapped = super().forward(hidden_states)
@@ -213,6 +214,9 @@ class SpeaQJointLinear(nn.Module):
         else:
             joint = nn.functional.linear(hidden_states, self.weight, self.bias)
         return joint.chunk(self.num_layers, dim=-1)
+
+
+_NORMS = (SpeaQFrozenBatchNorm2d, nn.BatchNorm2d)
 
 
 @dataclass(frozen=True)
@@ -286,11 +290,12 @@ class BackboneCalls:
         for call in self.calls:
             if (
                 type(call.module) is nn.Conv2d
+                and _is_untouched(call.module)
                 and call.module.padding_mode == "zeros"
                 and self.times_called[call.name] == 1
             ):
                 norm = self.only_reader(call)
-                if norm is not None and not isinstance(norm.module, nn.ReLU):
+                if norm is not None and isinstance(norm.module, _NORMS) and norm.module.running_mean is not None:
                     yield call, norm
 
     def overwriting_relus(self) -> Iterator[_Call]:
@@ -311,7 +316,7 @@ def _record_calls(backbone: nn.Module) -> tuple[list[_Call], Counter]:
         return hook
 
     for name, module in backbone.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, SpeaQFrozenBatchNorm2d, nn.ReLU)):
+        if isinstance(module, (nn.Conv2d, nn.ReLU, *_NORMS)):
             handles.append(module.register_forward_hook(record(name)))
     try:
         features = trace_backbone(backbone)
@@ -335,12 +340,14 @@ def _count_readers(last: Any) -> Counter:
 
 
 def is_plain_linear(module: nn.Module) -> bool:
-    """Whether a module computes with its `weight` as it is: adapters and quantized layers do not."""
-    return (
-        isinstance(module, nn.Linear)
-        and type(module).forward is nn.Linear.forward
-        and type(module.weight) is nn.Parameter
-    )
+    """Whether a module computes with its `weight` as it is: adapters, quantized, pruned and parametrized layers do not."""
+    is_linear = isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
+    return is_linear and _is_untouched(module)
+
+
+def _is_untouched(module: nn.Module) -> bool:
+    has_hooks = module._forward_hooks or module._forward_pre_hooks
+    return not has_hooks and type(module._parameters.get("weight")) is nn.Parameter
 
 
 def fuse_linears(module: nn.Module) -> None:

@@ -232,7 +232,7 @@ class SpeaQAttention(nn.Module):
         projected = (self.q_proj(query), self.k_proj(key), self.v_proj(value))
         query, key, value = map(self._split_heads, projected)
         is_plain = attention_mask is None and self.config._attn_implementation == "sdpa"
-        if self.may_attend_in_blocks and is_plain and attends_in_blocks(query):
+        if self.may_attend_in_blocks and is_plain and attends_in_blocks(query, key, value):
             return self.out_proj(attention_in_blocks(query, key, value, self.scaling).flatten(-2)), None
         attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
@@ -764,6 +764,8 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
         load_detr_weights(model, convert_detr_weights(detr, config, model.class_head.state_dict()))
         return model
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def optimize_for_inference(self) -> "SpeaQForSceneGraphGeneration":
         """Make a copy that computes the same predictions faster, for inference alone.
 
