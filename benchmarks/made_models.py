@@ -16,7 +16,7 @@ from transformers.models.detr.modeling_detr import DetrFrozenBatchNorm2d
 
 from speaq_hf import SpeaQConfig, SpeaQForSceneGraphGeneration
 from speaq_hf.models.speaq.backbone_speaq import SpeaQFrozenBatchNorm2d
-from speaq_hf.models.speaq.modeling_speaq import SpeaQZeroInitLinear
+from speaq_hf.models.speaq.layers_speaq import SpeaQZeroInitLinear
 
 
 # Of a network that takes part in quick runs and tests.

@@ -22,7 +22,7 @@ from benchmarks.plain_post_processing import plain_scene_graph
 from speaq_hf import SceneGraph, SpeaQForSceneGraphGeneration
 from speaq_hf.models.speaq.backbone_speaq import SpeaQFrozenBatchNorm2d
 from speaq_hf.models.speaq.image_processing_speaq import SpeaQImageProcessingMixin, get_resized_size
-from speaq_hf.models.speaq.modeling_speaq import SpeaQAttention, sine_position_embedding
+from speaq_hf.models.speaq.layers_speaq import SpeaQAttention, sine_position_embedding
 
 
 class PlainFrozenBatchNorm2d(nn.Module):

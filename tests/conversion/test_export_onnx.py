@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from speaq_hf import SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
 from speaq_hf.cli import app
 from speaq_hf.export import ExportOptions, export_model, load_exported
-from speaq_hf.models.speaq.modeling_speaq import SpeaQZeroInitLinear
+from speaq_hf.models.speaq.layers_speaq import SpeaQZeroInitLinear
 from speaq_hf.predictor import GraphOptions, SceneGraphPredictor
 from tests.helpers import tiny_config
 

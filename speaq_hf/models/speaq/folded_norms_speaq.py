@@ -7,8 +7,9 @@ Parameters and buffers keep their places and names: optimizers, checkpoints and 
 import torch
 from torch import Tensor, nn
 
+from .backbone_calls_speaq import record_calls
 from .backbone_speaq import SpeaQFrozenBatchNorm2d
-from .inference_speaq import SpeaQAbsorbed, record_calls
+from .inference_speaq import SpeaQAbsorbed
 
 
 class SpeaQFoldingConv2d(nn.Module):

@@ -9,16 +9,14 @@ these in buffers that are not saved: a checkpoint of the fast model is one of th
 from __future__ import annotations
 
 import functools
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .backbone_speaq import SpeaQFrozenBatchNorm2d, trace_backbone
+from .backbone_calls_speaq import is_untouched, record_calls
+from .backbone_speaq import SpeaQFrozenBatchNorm2d
 
 
 class SpeaQAbsorbed(nn.Module):
@@ -216,20 +214,6 @@ class SpeaQJointLinear(nn.Module):
         return joint.chunk(self.num_layers, dim=-1)
 
 
-_NORMS = (SpeaQFrozenBatchNorm2d, nn.BatchNorm2d)
-
-
-@dataclass(frozen=True)
-class _Call:
-    """One call of a module in a pass; nodes are those of the graph that autograd records."""
-
-    name: str
-    module: nn.Module
-    reads: Any
-    writes: Any
-    reads_view: bool
-
-
 def fuse_backbone(backbone: nn.Module) -> None:
     """Let the convolutions of a backbone do what the batch norms and ReLUs behind them do, where nothing else reads what is
     in between. What follows what is seen in a pass that computes shapes only.
@@ -252,102 +236,10 @@ def fuse_backbone(backbone: nn.Module) -> None:
             backbone.set_submodule(relu.name, nn.ReLU(inplace=True))
 
 
-def record_calls(backbone: nn.Module) -> BackboneCalls:
-    """See in a pass that computes shapes only what follows what in a backbone."""
-    calls, num_readers = _record_calls(backbone)
-    return BackboneCalls(calls, num_readers, Counter(call.name for call in calls))
-
-
-@dataclass(frozen=True)
-class BackboneCalls:
-    """Calls of convolutions, batch norms and ReLUs.
-
-    Args:
-        calls: In their order.
-        num_readers: How many operations read what a node of the graph writes.
-        times_called: How often each module is called, by name.
-    """
-
-    calls: list[_Call]
-    num_readers: Counter
-    times_called: Counter
-
-    @cached_property
-    def _readers(self) -> dict[Any, _Call]:
-        """By the node they read: calls that read alone, of modules that are called once."""
-        return {
-            call.reads: call
-            for call in self.calls
-            if self.num_readers[call.reads] == 1 and self.times_called[call.name] == 1
-        }
-
-    def only_reader(self, call: _Call) -> _Call | None:
-        """The call that alone reads what `call` writes."""
-        return self._readers.get(call.writes)
-
-    def normalized_convolutions(self) -> Iterator[tuple[_Call, _Call]]:
-        """Convolutions and the batch norms that alone read them."""
-        for call in self.calls:
-            if (
-                type(call.module) is nn.Conv2d
-                and _is_untouched(call.module)
-                and call.module.padding_mode == "zeros"
-                and self.times_called[call.name] == 1
-            ):
-                norm = self.only_reader(call)
-                if norm is not None and isinstance(norm.module, _NORMS) and norm.module.running_mean is not None:
-                    yield call, norm
-
-    def overwriting_relus(self) -> Iterator[_Call]:
-        """ReLUs that may write where they read."""
-        for call in self._readers.values():
-            if isinstance(call.module, nn.ReLU) and not call.reads_view:
-                yield call
-
-
-def _record_calls(backbone: nn.Module) -> tuple[list[_Call], Counter]:
-    """Calls of convolutions, batch norms and ReLUs, and how many operations read what each node writes."""
-    calls, handles = [], []
-
-    def record(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            calls.append(_Call(name, module, inputs[0].grad_fn, output.grad_fn, inputs[0]._is_view()))
-
-        return hook
-
-    for name, module in backbone.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.ReLU, *_NORMS)):
-            handles.append(module.register_forward_hook(record(name)))
-    try:
-        features = trace_backbone(backbone)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return calls, _count_readers(features.grad_fn)
-
-
-def _count_readers(last: Any) -> Counter:
-    num_readers, waiting, seen = Counter(), [last], set()
-    while waiting:
-        node = waiting.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        sources = [source for source, _ in node.next_functions if source is not None]
-        num_readers.update(sources)
-        waiting += sources
-    return num_readers
-
-
 def is_plain_linear(module: nn.Module) -> bool:
     """Whether a module computes with its `weight` as it is: adapters, quantized, pruned and parametrized layers do not."""
     is_linear = isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
-    return is_linear and _is_untouched(module)
-
-
-def _is_untouched(module: nn.Module) -> bool:
-    has_hooks = module._forward_hooks or module._forward_pre_hooks
-    return not has_hooks and type(module._parameters.get("weight")) is nn.Parameter
+    return is_linear and is_untouched(module)
 
 
 def fuse_linears(module: nn.Module) -> None:

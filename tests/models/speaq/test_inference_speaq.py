@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations, prune
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from speaq_hf import SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
-from speaq_hf.models.speaq import inference_speaq, modeling_speaq
+from speaq_hf.models.speaq import inference_speaq, layers_speaq
 from speaq_hf.models.speaq.backbone_speaq import SpeaQFrozenBatchNorm2d
 from speaq_hf.models.speaq.inference_speaq import (
     SpeaQAbsorbed,
@@ -174,7 +174,7 @@ def test_attention_in_blocks_is_for_optimised_models_in_bfloat16(ordinary, optim
     def refuse(*arguments):
         raise AssertionError("used")
 
-    monkeypatch.setattr(modeling_speaq, "attention_in_blocks", refuse)
+    monkeypatch.setattr(layers_speaq, "attention_in_blocks", refuse)
     optimized(torch.randn(1, 3, 32, 32))
     ordinary.to(torch.bfloat16)(torch.randn(1, 3, 32, 32))
     if torch.ops.mkldnn._is_mkldnn_bf16_supported():

@@ -6,7 +6,7 @@ from transformers import ResNetConfig
 
 from speaq_hf import SpeaQConfig, SpeaQForSceneGraphGeneration
 from speaq_hf.models.speaq.backbone_speaq import backbone_stage, downsample_pixel_mask
-from speaq_hf.models.speaq.modeling_speaq import sine_position_embedding
+from speaq_hf.models.speaq.layers_speaq import sine_position_embedding
 from tests.helpers import ORIGINAL_OUTPUTS, random_label, tiny_config
 
 
