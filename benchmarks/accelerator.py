@@ -141,12 +141,16 @@ def _inference(model: nn.Module, images: Tensor, name: str) -> Callable[[], None
 
 def measure_training(job: Job, batch: int) -> dict[str, Timing]:
     """Times of a training step for a batch in every format; formats that do not fit are left out."""
-    calls = {name: _training(job, batch, name) for name in job.formats}
+    model = _model_in_training(job)
+    calls = {name: _training(model, job, batch, name) for name in job.formats}
     return compare(_possible(calls), job.repeats, device=job.device)
 
 
-def _training(job: Job, batch: int, name: str) -> Callable[[], None]:
-    model = made_model(job.config).to(job.device).train().optimize_for_training()
+def _model_in_training(job: Job) -> SpeaQForSceneGraphGeneration:
+    return made_model(job.config).to(job.device).train().optimize_for_training()
+
+
+def _training(model: nn.Module, job: Job, batch: int, name: str) -> Callable[[], None]:
     network = torch.compile(model) if name.endswith(COMPILED) else model
     step = make_training_step(network, job.images(batch), _RELATIONS, bfloat16=name.startswith("bf16"))
 
@@ -164,7 +168,7 @@ def _possible(calls: dict[str, Callable[[], None]]) -> dict[str, Callable[[], No
         try:
             call()
         except torch.OutOfMemoryError:
-            say(f"{name}: does not fit into the device's memory")
+            say(f"{name}: does not fit into the device's memory, beside the weights of the other formats")
         else:
             possible[name] = call
     return possible
@@ -256,7 +260,9 @@ def _profiles(job: Job, batches: Sequence[int], training_batches: Sequence[int])
         )
         for batch in dict.fromkeys((min(batches), max(batches)))
     }
-    calls[f"training, batch {min(training_batches)}, {name}"] = lambda: _training(job, min(training_batches), name)
+    calls[f"training, batch {min(training_batches)}, {name}"] = lambda: _training(
+        _model_in_training(job), job, min(training_batches), name
+    )
     costs = {}
     for title, make in calls.items():
         possible = _possible({title: make()})

@@ -13,7 +13,6 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +27,7 @@ from benchmarks.comparison import (
     timing_table,
     write_report,
 )
+from benchmarks.made_models import made_config
 from benchmarks.plain_criterion import PlainCriterion
 from speaq_hf import SpeaQConfig, SpeaQForSceneGraphGeneration
 from speaq_hf.inspection.model_benchmark import Timing
@@ -42,12 +42,8 @@ RELATIONS_PER_IMAGE = 20
 
 def make_config(quick: bool) -> SpeaQConfig:
     """The published configuration without dropout, so that losses can be compared; a tiny one for a quick run."""
-    fields: dict[str, Any] = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0}
-    if quick:
-        backbone = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 16, 16], "embedding_size": 8}
-        fields |= {"backbone_config": backbone | {"out_features": ["stage4"]}, "d_model": 32, "num_object_queries": 20}
-        fields |= {"encoder_layers": 1, "decoder_layers": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
-    return SpeaQConfig(predicate_counts=list(VG150_PREDICATE_COUNTS), **fields)
+    rates = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0}
+    return made_config(quick, predicate_counts=list(VG150_PREDICATE_COUNTS), **rates)
 
 
 class TrainingStep:

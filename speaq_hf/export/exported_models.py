@@ -14,8 +14,8 @@ from zipfile import BadZipFile
 import torch
 from torch import Tensor
 
+from ..models.speaq.modeling_speaq import PREDICTIONS
 from .export_metadata import ExportMetadata
-from .exported_module import PREDICTIONS
 from .graph_post_processing import GRAPH_OUTPUTS
 from .onnx_export import quiet_exporter
 from .program_export import METADATA_FILE

@@ -10,20 +10,12 @@ from torch import Tensor, nn
 from torch.export import Dim
 from transformers import PreTrainedModel
 
+from ..models.speaq.modeling_speaq import PREDICTIONS
 from ..models.speaq.post_processing_speaq import OUTPUT_NAMES
 from .export_options import ExportOptions
 from .graph_post_processing import GRAPH_OUTPUTS, GraphPostProcessing
 
 
-# Of `SpeaQSceneGraphOutput`, of the last layer.
-PREDICTIONS = (
-    "subject_logits",
-    "subject_boxes",
-    "object_logits",
-    "object_boxes",
-    "predicate_logits",
-    "relation_boxes",
-)
 # Sizes of the images that a program is traced with. Two images and uneven sides: torch takes a 1, and equal sides, for constants.
 _EXAMPLE = (2, 3, 96, 128)
 _DYNAMIC_AXES = {"pixel_values": (0, 2, 3), "pixel_mask": (0, 1, 2), "target_sizes": (0,)}

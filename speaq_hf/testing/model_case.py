@@ -9,16 +9,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from ..models.speaq.modeling_speaq import PREDICTIONS as PREDICTIONS
 
-# What every scene graph model predicts, see `SpeaQSceneGraphOutput`.
-PREDICTIONS = (
-    "subject_logits",
-    "subject_boxes",
-    "object_logits",
-    "object_boxes",
-    "predicate_logits",
-    "relation_boxes",
-)
 
 Batch = dict[str, Any]
 # By name of the output, the shapes of a tuple of states, or of attention maps, for one batch.

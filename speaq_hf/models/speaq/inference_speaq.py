@@ -8,15 +8,16 @@ these in buffers that are not saved: a checkpoint of the fast model is one of th
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.models.resnet.modeling_resnet import ResNetBasicLayer, ResNetBottleNeckLayer
 
 from .backbone_calls_speaq import is_untouched, record_calls
 from .backbone_speaq import SpeaQFrozenBatchNorm2d
+from .onednn_speaq import fused_linear, runs_on_onednn
 
 
 class SpeaQAbsorbed(nn.Module):
@@ -33,78 +34,6 @@ class SpeaQAbsorbed(nn.Module):
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Return the input."""
         return hidden_states
-
-
-def runs_on_onednn(inputs: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN's fused kernels can compute this: on a CPU, in one number format, and with nobody who wants gradients
-    or the graph (compilers and exporters fuse on their own)."""
-    return (
-        not torch.compiler.is_compiling()  # first: compilers cannot see through the questions below
-        and inputs.device.type == "cpu"
-        and inputs.dtype == weight.dtype
-        and inputs.numel() > 0
-        and _knows(inputs.dtype)
-        and not (torch.is_grad_enabled() and (inputs.requires_grad or weight.requires_grad))
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.jit.is_tracing()
-    )
-
-
-# They are not part of torch's public interface; where one is missing, the ordinary operations take its place.
-_KERNELS = (
-    "_convolution_pointwise",
-    "_linear_pointwise",
-    "_reorder_convolution_weight",
-    "_is_mkldnn_bf16_supported",
-)
-
-
-@functools.cache
-def _has_kernels() -> bool:
-    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in _KERNELS)
-
-
-def _knows(dtype: torch.dtype) -> bool:
-    if not torch.backends.mkldnn.enabled or not _has_kernels():
-        return False
-    return dtype == torch.float32 or (dtype == torch.bfloat16 and _knows_bfloat16())
-
-
-@functools.cache
-def _knows_bfloat16() -> bool:
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-
-# Bytes of attention scores that are computed at once: they stay in the cache of a core or two.
-_BLOCK_OF_SCORES = 2**21
-
-
-def attends_in_blocks(query: Tensor, key: Tensor, value: Tensor) -> bool:
-    """Whether `attention_in_blocks` is what computes attention fastest."""
-    return query.dtype == torch.bfloat16 and runs_on_onednn(query, key) and runs_on_onednn(query, value)
-
-
-def attention_in_blocks(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-    """Attention without mask in plain steps, as many heads at once as have few scores. torch's own kernel is fast in float32,
-    but on a CPU takes as long in bfloat16, where products take a third.
-
-    Args:
-        query: `(B, heads, Tq, d)`.
-        key: `(B, heads, Tk, d)`.
-        value: `(B, heads, Tk, d)`.
-        scaling: What products are multiplied with.
-
-    Returns:
-        `(B, Tq, heads, d)`.
-    """
-    batch_size, num_heads, num_queries, _ = query.shape
-    queries, keys, values = (query * scaling).flatten(0, 1), key.transpose(2, 3).flatten(0, 1), value.flatten(0, 1)
-    states = torch.empty_like(queries, memory_format=torch.contiguous_format)
-    heads_at_once = max(1, _BLOCK_OF_SCORES // (num_queries * key.shape[2] * query.element_size()))
-    for first in range(0, len(queries), heads_at_once):
-        heads = slice(first, first + heads_at_once)
-        torch.bmm((queries[heads] @ keys[heads]).softmax(dim=-1), values[heads], out=states[heads])
-    return states.view(batch_size, num_heads, num_queries, -1).transpose(1, 2)
 
 
 class SpeaQFusedConv2d(nn.Module):
@@ -125,20 +54,26 @@ class SpeaQFusedConv2d(nn.Module):
         self.register_buffer("folded_bias", bias, persistent=False)
         self._packed: Tensor | None = None  # the weight as oneDNN wants it, once that is known
 
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        """Map `(B, in, H, W)` to `(B, out, h, w)`."""
-        stride, padding, dilation, groups = self.geometry
+    def forward(self, hidden_states: Tensor, summand: Tensor | None = None) -> Tensor:
+        """Map `(B, in, H, W)` to `(B, out, h, w)`, to which the `summand` of that shape is added before the ReLU."""
+        padding = self.geometry[1]
         if not isinstance(padding, str) and runs_on_onednn(hidden_states, self.folded_weight):
-            activation, rest = "relu" if self.with_relu else "none", (padding, stride, dilation, groups)
-            if self._packed is None:
-                self._packed = torch.ops.mkldnn._reorder_convolution_weight(
-                    self.folded_weight, *rest, hidden_states.shape
-                )
-            return torch.ops.mkldnn._convolution_pointwise(
-                hidden_states, self._packed, self.folded_bias, *rest, activation, [], ""
-            )
+            return self._convolve_on_onednn(hidden_states, summand)
         convolved = nn.functional.conv2d(hidden_states, self.folded_weight, self.folded_bias, *self.geometry)
+        convolved = convolved if summand is None else convolved + summand
         return convolved.relu_() if self.with_relu else convolved
+
+    def _convolve_on_onednn(self, hidden_states: Tensor, summand: Tensor | None) -> Tensor:
+        stride, padding, dilation, groups = self.geometry
+        geometry, activation = (padding, stride, dilation, groups), "relu" if self.with_relu else "none"
+        if self._packed is None:
+            self._packed = torch.ops.mkldnn._reorder_convolution_weight(
+                self.folded_weight, *geometry, hidden_states.shape
+            )
+        weights, convolve = (self._packed, self.folded_bias, *geometry), torch.ops.mkldnn._convolution_pointwise
+        if summand is None:
+            return convolve(hidden_states, *weights, activation, [], "")
+        return convolve.binary(hidden_states, summand, *weights, "add", 1.0, activation, [], "")
 
     def _apply(self, *args: Any, **kwargs: Any) -> SpeaQFusedConv2d:
         self._packed = None  # elsewhere, or in another number format, it is packed anew
@@ -160,15 +95,29 @@ def _fold(convolution: nn.Conv2d, norm: SpeaQFrozenBatchNorm2d | nn.BatchNorm2d)
     return weight.to(convolution.weight.dtype), bias.to(convolution.weight.dtype)
 
 
-# With fewer multiplications a call of oneDNN takes longer than the product.
-_LEAST_PRODUCTS = 2**20
+class SpeaQFusedResidual(nn.Module):
+    """A residual block of transformers' ResNets whose last convolution adds the shortcut and applies the ReLU.
+
+    Args:
+        block: The block, of which every convolution has absorbed its batch norm.
+    """
+
+    def __init__(self, block: ResNetBasicLayer | ResNetBottleNeckLayer) -> None:
+        super().__init__()
+        self._modules = dict(block._modules)
+        self.activation = nn.Identity()
+        block.layer[-1].convolution.with_relu = True
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Map `(B, in, H, W)` to `(B, out, h, w)`."""
+        residual = self.shortcut(hidden_states)
+        for layer in self.layer[:-1]:
+            hidden_states = layer(hidden_states)
+        return self.layer[-1].convolution(hidden_states, residual)
 
 
 class SpeaQFusedLinear(nn.Linear):
     """A linear layer, and if there was one the ReLU behind it, in oneDNN's kernel where that can be used.
-
-    torch computes float32 products with MKL, which on processors of other makers than its own reaches half of oneDNN's
-    speed.
 
     Args:
         linear: The layer whose parameters it takes over.
@@ -182,14 +131,32 @@ class SpeaQFusedLinear(nn.Linear):
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Map `(…, in_features)` to `(…, out_features)`."""
-        # Quantization puts a tensor of its own kind in the weight's place. The size is asked for last: not by compilers, which
-        # would make it a condition of what they make.
-        is_plain = type(self.weight) is nn.Parameter and runs_on_onednn(hidden_states, self.weight)
-        if is_plain and hidden_states.numel() * self.out_features >= _LEAST_PRODUCTS:
-            activation = "relu" if self.with_relu else "none"
-            return torch.ops.mkldnn._linear_pointwise(hidden_states, self.weight, self.bias, activation, [], "")
-        mapped = super().forward(hidden_states)
+        if type(self.weight) is nn.Parameter:
+            return fused_linear(hidden_states, self.weight, self.bias, self.with_relu)
+        mapped = super().forward(hidden_states)  # quantization has put a tensor of its own kind in the weight's place
         return mapped.relu_() if self.with_relu else mapped
+
+
+class SpeaQComposedLinear(nn.Module):
+    """Two linear layers with nothing in between, as one product.
+
+    Args:
+        first: The layer whose parameters stay here for the checkpoint.
+        second: The one behind it, not changed.
+    """
+
+    def __init__(self, first: nn.Linear, second: nn.Linear) -> None:
+        super().__init__()
+        self._parameters = first._parameters
+        weights = second.weight.detach().double()
+        bias = weights @ first.bias.detach().double() + second.bias.detach().double()
+        weight = weights @ first.weight.detach().double()
+        self.register_buffer("composed_weight", weight.to(first.weight.dtype), persistent=False)
+        self.register_buffer("composed_bias", bias.to(first.weight.dtype), persistent=False)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Map `(…, in)` to `(…, out)` of the second layer."""
+        return fused_linear(hidden_states, self.composed_weight, self.composed_bias)
 
 
 class SpeaQJointLinear(nn.Module):
@@ -207,11 +174,30 @@ class SpeaQJointLinear(nn.Module):
 
     def forward(self, hidden_states: Tensor) -> tuple[Tensor, ...]:
         """Map `(…, in)` to what each of the layers says of it, `(…, out)`."""
-        if runs_on_onednn(hidden_states, self.weight):
-            joint = torch.ops.mkldnn._linear_pointwise(hidden_states, self.weight, self.bias, "none", [], "")
-        else:
-            joint = nn.functional.linear(hidden_states, self.weight, self.bias)
-        return joint.chunk(self.num_layers, dim=-1)
+        return fused_linear(hidden_states, self.weight, self.bias).chunk(self.num_layers, dim=-1)
+
+
+class SpeaQJointTripletLinear(nn.Module):
+    """Several linear layers of triplets, and of equal widths, as one product; entities are projected before they are repeated.
+
+    Args:
+        layers: The layers, each of `(…, 3·D)` and with a bias; they are not changed.
+    """
+
+    def __init__(self, layers: Sequence[nn.Linear]) -> None:
+        super().__init__()
+        self.num_layers, dim = len(layers), layers[0].in_features // 3
+        weight = torch.cat([layer.weight.detach() for layer in layers])
+        self.register_buffer("entity_weight", weight[:, : 2 * dim].contiguous(), persistent=False)
+        self.register_buffer("relation_weight", weight[:, 2 * dim :].contiguous(), persistent=False)
+        self.register_buffer("bias", torch.cat([layer.bias.detach() for layer in layers]), persistent=False)
+
+    def forward(self, subject: Tensor, object_: Tensor, relation: Tensor) -> tuple[Tensor, ...]:
+        """Map `(B, N, D)`, `(B, N, D)`, `(B, R, D)` to what each of the layers says of the triplets, `(B, R, out)`."""
+        entities = fused_linear(torch.cat((subject, object_), dim=-1), self.entity_weight, self.bias)
+        repeats = relation.shape[1] // subject.shape[1]
+        relations = fused_linear(relation, self.relation_weight, None).unflatten(1, (-1, repeats))
+        return (relations + entities[:, :, None]).flatten(1, 2).chunk(self.num_layers, dim=-1)
 
 
 def fuse_backbone(backbone: nn.Module) -> None:
@@ -234,6 +220,16 @@ def fuse_backbone(backbone: nn.Module) -> None:
     for relu in calls.overwriting_relus():
         if relu.name not in absorbed:
             backbone.set_submodule(relu.name, nn.ReLU(inplace=True))
+    for name, module in list(backbone.named_modules()):
+        if type(module) in (ResNetBasicLayer, ResNetBottleNeckLayer) and _can_add(module):
+            backbone.set_submodule(name, SpeaQFusedResidual(module))
+
+
+def _can_add(block: ResNetBasicLayer | ResNetBottleNeckLayer) -> bool:
+    """Whether the last convolution of a residual block can do what follows it there."""
+    last = block.layer[-1]
+    is_bare = isinstance(last.normalization, SpeaQAbsorbed) and type(last.activation) is nn.Identity
+    return is_bare and isinstance(block.activation, nn.ReLU) and type(last.convolution) is SpeaQFusedConv2d
 
 
 def is_plain_linear(module: nn.Module) -> bool:

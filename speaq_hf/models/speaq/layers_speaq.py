@@ -15,13 +15,14 @@ from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from .attention_in_blocks_speaq import attends_in_blocks, attention_in_blocks
 from .configuration_speaq import SpeaQConfig
 from .inference_speaq import (
     SpeaQAbsorbed,
+    SpeaQComposedLinear,
     SpeaQFusedLinear,
     SpeaQJointLinear,
-    attends_in_blocks,
-    attention_in_blocks,
+    SpeaQJointTripletLinear,
     is_plain_linear,
 )
 
@@ -121,6 +122,26 @@ class SpeaQAttention(nn.Module):
             scaling=self.scaling,
         )
         return self.out_proj(states.flatten(-2)), weights
+
+
+class SpeaQAttentionToZeros(SpeaQAttention):
+    """Attention whose values are zero before they are projected: whatever its weights, it finds the bias of that projection.
+
+    Args:
+        attention: What it takes the place of, for inference alone.
+    """
+
+    def __init__(self, attention: SpeaQAttention) -> None:
+        super().__init__(attention.config, attention.num_heads)
+        self._modules = attention._modules
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """See [`SpeaQAttention`]."""
+        if self.config._attn_implementation == "eager":  # which returns the weights
+            return super().forward(query, key, value, attention_mask)
+        return self.out_proj(self.v_proj.bias).expand_as(query), None
 
 
 class SpeaQFeedForward(nn.Module):
@@ -243,6 +264,74 @@ class SpeaQTripletRefinement(GradientCheckpointingLayer):
         return hidden_states + self.norm(self.dropout(self.projection(attended)))
 
 
+def compose_projections(branch: SpeaQConditionalPosition | SpeaQTripletRefinement) -> None:
+    """Make the two last projections of a branch one product, in place, for inference alone; not where adapters or
+    quantization have changed them."""
+    first, second = branch.attention.out_proj, branch.projection
+    if is_plain_linear(first) and is_plain_linear(second):
+        branch.attention.out_proj, branch.projection = SpeaQComposedLinear(first, second), SpeaQAbsorbed(second)
+
+
+class SpeaQTripletReader(nn.Module):
+    """Gives the refinements of one layer what they read of all triplets, for each to project on its own.
+
+    Args:
+        num_repeats: How many relations, m, have each pair of entities.
+    """
+
+    def __init__(self, num_repeats: int) -> None:
+        super().__init__()
+        self.num_repeats = num_repeats
+
+    def forward(
+        self, streams: tuple[Tensor, Tensor, Tensor], positions: tuple[Tensor, Tensor, Tensor]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Make keys and values of subjects, objects `(B, N, D)` and relations `(B, R, D)`, and of their positions.
+
+        Returns:
+            For subject, object and relation, keys and values `(B, R, 3·D)`.
+        """
+        values = self._join(*streams)
+        return [(values + self._join(*positions), values)] * 3
+
+    def _join(self, subject: Tensor, object_: Tensor, relation: Tensor) -> Tensor:
+        """Subject i serves relations m·i … m·i+m-1."""
+        entities = torch.cat((subject, object_), dim=-1).repeat_interleave(self.num_repeats, dim=1)
+        return torch.cat((entities, relation), dim=-1)
+
+
+class SpeaQProjectedTripletReader(nn.Module):
+    """The same with all projections made here.
+
+    Args:
+        attentions: Of the three refinements; their projections are absorbed, in place.
+    """
+
+    def __init__(self, attentions: list[SpeaQAttention]) -> None:
+        super().__init__()
+        self.keys = SpeaQJointTripletLinear([attention.k_proj for attention in attentions])
+        self.values = SpeaQJointTripletLinear([attention.v_proj for attention in attentions])
+        absorb_memory_projections(attentions)
+
+    def forward(
+        self, streams: tuple[Tensor, Tensor, Tensor], positions: tuple[Tensor, Tensor, Tensor]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """See [`SpeaQTripletReader`]; keys and values are projected."""
+        keys = self.keys(*(stream + position for stream, position in zip(streams, positions, strict=True)))
+        return list(zip(keys, self.values(*streams), strict=True))
+
+
+def absorb_memory_projections(attentions: list[SpeaQAttention]) -> None:
+    """Take from attentions the projections of keys and values, in place: they are given projected ones."""
+    for attention in attentions:
+        attention.v_proj, attention.k_proj = SpeaQAbsorbed(attention.v_proj), SpeaQAbsorbed(attention.k_proj)
+
+
+def have_plain_memory_projections(attentions: list[SpeaQAttention]) -> bool:
+    """Whether nothing, as adapters or quantization, has changed how attentions project keys and values."""
+    return all(is_plain_linear(linear) for part in attentions for linear in (part.v_proj, part.k_proj))
+
+
 class SpeaQImageReader(nn.Module):
     """Gives the cross-attentions of all layers what they read of the image, for each to project on its own."""
 
@@ -270,8 +359,7 @@ class SpeaQProjectedImageReader(nn.Module):
         super().__init__()
         self.values = SpeaQJointLinear([attention.v_proj for attention in attentions])
         self.keys = SpeaQJointLinear([attention.k_proj for attention in attentions])
-        for attention in attentions:
-            attention.v_proj, attention.k_proj = SpeaQAbsorbed(attention.v_proj), SpeaQAbsorbed(attention.k_proj)
+        absorb_memory_projections(attentions)
 
     def forward(self, memory: Tensor, memory_positions: Tensor) -> list[list[tuple[Tensor, Tensor]]]:
         """See [`SpeaQImageReader`]; values and keys are projected."""

@@ -31,17 +31,33 @@ from .inference_speaq import fuse_backbone, fuse_linears, is_plain_linear
 from .label_resizing_speaq import LabelResizingMixin
 from .layers_speaq import (
     SpeaQAttention,
+    SpeaQAttentionToZeros,
     SpeaQConditionalPosition,
     SpeaQDecoderLayer,
     SpeaQEncoderLayer,
     SpeaQFeedForward,
     SpeaQImageReader,
     SpeaQProjectedImageReader,
+    SpeaQProjectedTripletReader,
+    SpeaQTripletReader,
     SpeaQTripletRefinement,
     SpeaQZeroInitLinear,
+    compose_projections,
+    have_plain_memory_projections,
     sine_position_embedding,
 )
 from .loss_speaq import SpeaQCriterion, at_least_float32
+
+
+# What every scene graph model predicts, see [`SpeaQSceneGraphOutput`].
+PREDICTIONS = (
+    "subject_logits",
+    "subject_boxes",
+    "object_logits",
+    "object_boxes",
+    "predicate_logits",
+    "relation_boxes",
+)
 
 
 @dataclass
@@ -247,18 +263,36 @@ class SpeaQDecoder(SpeaQPreTrainedModel):
         self.entity_norm = nn.LayerNorm(config.d_model)  # one norm for subjects and objects
         self.relation_norm = nn.LayerNorm(config.d_model)
         self.image_reader = SpeaQImageReader(config.decoder_layers)
+        repeats = config.relation_query_multiplier
+        self.triplet_readers = nn.ModuleList([SpeaQTripletReader(repeats) for _ in transitions])
         self.post_init()
 
-    def project_image_once(self) -> None:
-        """Make keys and values of the image for all layers in one product each, for inference alone; not where adapters or
-        quantization have changed the projections."""
+    def join_products(self) -> None:
+        """Make one product of several, and none of those whose result is known, for inference alone; not where adapters or
+        quantization have changed them."""
         attentions = [layer.cross_attn for layers in self.layers_of_streams() for layer in layers]
-        if all(is_plain_linear(linear) for part in attentions for linear in (part.v_proj, part.k_proj)):
+        if have_plain_memory_projections(attentions):
             self.image_reader = SpeaQProjectedImageReader(attentions)
+        for transition, refinements in enumerate(self.refinements_of_streams()):
+            attentions = [refinement.attention for refinement in refinements]
+            if have_plain_memory_projections(attentions):
+                self.triplet_readers[transition] = SpeaQProjectedTripletReader(attentions)
+        for module in self.modules():
+            if isinstance(module, (SpeaQConditionalPosition, SpeaQTripletRefinement)):
+                compose_projections(module)
+        for layer in self.layers_of_streams()[0]:
+            if is_plain_linear(layer.self_attn.v_proj):  # every stream starts with zeros
+                layer.self_attn = SpeaQAttentionToZeros(layer.self_attn)
 
     def layers_of_streams(self) -> list[tuple[SpeaQDecoderLayer, SpeaQDecoderLayer, SpeaQDecoderLayer]]:
         """For every layer that of the subjects, of the objects and of the relations."""
         return list(zip(self.subject_layers, self.object_layers, self.relation_layers, strict=True))
+
+    def refinements_of_streams(
+        self,
+    ) -> list[tuple[SpeaQTripletRefinement, SpeaQTripletRefinement, SpeaQTripletRefinement]]:
+        """For every layer but the last that of the subjects, of the objects and of the relations."""
+        return list(zip(self.subject_refinements, self.object_refinements, self.relation_refinements, strict=True))
 
     @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)
@@ -322,19 +356,14 @@ class SpeaQDecoder(SpeaQPreTrainedModel):
         self, layer: int, streams: tuple[Tensor, Tensor, Tensor], positions: tuple[Tensor, Tensor, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Feed all triplets back to each stream."""
-        triplets = self._join_triplets(*streams)
-        keys = triplets + self._join_triplets(*positions)
-        refinements = (self.subject_refinements, self.object_refinements, self.relation_refinements)
+        triplets = self.triplet_readers[layer](streams, positions)
+        refinements = self.refinements_of_streams()[layer]
         return tuple(
-            refinement[layer](stream, position, keys, triplets)
-            for refinement, stream, position in zip(refinements, streams, positions, strict=True)
+            refinement(stream, position, *keys_and_values)
+            for refinement, stream, position, keys_and_values in zip(
+                refinements, streams, positions, triplets, strict=True
+            )
         )
-
-    def _join_triplets(self, subject: Tensor, object_: Tensor, relation: Tensor) -> Tensor:
-        """Join `(B, N, D)`, `(B, N, D)`, `(B, R, D)` to `(B, R, 3·D)`; subject i serves relations m·i … m·i+m-1."""
-        repeats = self.config.relation_query_multiplier
-        entities = torch.cat((subject, object_), dim=-1).repeat_interleave(repeats, dim=1)
-        return torch.cat((entities, relation), dim=-1)
 
 
 def _check_pixel_mask(pixel_values: Tensor, pixel_mask: Tensor | None) -> None:
@@ -535,7 +564,7 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
         restore_frozen_norms(optimized.model.backbone.model)
         fuse_backbone(optimized.model.backbone.model)
         optimized.model.backbone.to(memory_format=torch.channels_last)
-        optimized.model.decoder.project_image_once()
+        optimized.model.decoder.join_products()
         for module in list(optimized.modules()):
             if isinstance(module, SpeaQFeedForward):
                 module.fuse_activation()

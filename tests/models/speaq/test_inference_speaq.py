@@ -12,15 +12,22 @@ from torch.nn.utils import parametrizations, prune
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from speaq_hf import SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
-from speaq_hf.models.speaq import inference_speaq, layers_speaq
+from speaq_hf.models.speaq import attention_in_blocks_speaq, inference_speaq, layers_speaq, onednn_speaq
+from speaq_hf.models.speaq.attention_in_blocks_speaq import attention_in_blocks
 from speaq_hf.models.speaq.backbone_speaq import SpeaQFrozenBatchNorm2d
 from speaq_hf.models.speaq.inference_speaq import (
     SpeaQAbsorbed,
+    SpeaQComposedLinear,
     SpeaQFusedConv2d,
     SpeaQFusedLinear,
+    SpeaQFusedResidual,
     SpeaQJointLinear,
-    attention_in_blocks,
     fuse_backbone,
+)
+from speaq_hf.models.speaq.layers_speaq import (
+    SpeaQAttentionToZeros,
+    SpeaQProjectedTripletReader,
+    SpeaQZeroInitLinear,
 )
 from speaq_hf.predictor import SceneGraphPredictor
 from tests.helpers import ORIGINAL_OUTPUTS, random_label, tiny_config
@@ -32,9 +39,13 @@ LOGITS = {"rtol": 0, "atol": 1e-4}
 
 
 def with_statistics(model: nn.Module) -> nn.Module:
-    """Batch norms that do something."""
+    """Batch norms, biases and branches that do something, as after training."""
     torch.manual_seed(2)
     for module in model.modules():
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.normal_(module.bias, 0, 0.1)
+        if isinstance(module, SpeaQZeroInitLinear):
+            nn.init.normal_(module.weight, 0, 0.1)
         if isinstance(module, (nn.BatchNorm2d, SpeaQFrozenBatchNorm2d)):
             module.running_mean.normal_(0, 0.2)
             module.running_var.uniform_(0.5, 1.5)
@@ -62,12 +73,13 @@ def optimized(ordinary) -> SpeaQForSceneGraphGeneration:
 @pytest.fixture(autouse=True)
 def onednn_for_small_products(monkeypatch):
     """The models here are too small for it."""
-    monkeypatch.setattr(inference_speaq, "_LEAST_PRODUCTS", 20_000)
+    monkeypatch.setattr(onednn_speaq, "_LEAST_PRODUCTS", 20_000)
 
 
 @pytest.fixture
 def without_onednn(monkeypatch):
-    monkeypatch.setattr(inference_speaq, "runs_on_onednn", lambda inputs, weight: False)
+    for module in (onednn_speaq, inference_speaq, attention_in_blocks_speaq):
+        monkeypatch.setattr(module, "runs_on_onednn", lambda inputs, weight: False)
 
 
 class TestEqualsTheOrdinaryModel:
@@ -158,7 +170,7 @@ class TestEqualsTheOrdinaryModel:
 @pytest.mark.parametrize("scores_at_once", [1, 7 * 11 * 4 * 3, 10**9])
 @pytest.mark.parametrize("strided", [False, True])
 def test_attention_in_blocks(scores_at_once, strided, monkeypatch):
-    monkeypatch.setattr(inference_speaq, "_BLOCK_OF_SCORES", scores_at_once)
+    monkeypatch.setattr(attention_in_blocks_speaq, "_BLOCK_OF_SCORES", scores_at_once)
     torch.manual_seed(0)
     shapes = ((2, 7, 32), (2, 11, 32), (2, 11, 32))
     query, key, value = (torch.randn(shape).unflatten(-1, (4, 8)).transpose(1, 2) for shape in shapes)
@@ -184,13 +196,13 @@ def test_attention_in_blocks_is_for_optimised_models_in_bfloat16(ordinary, optim
 
 @torch.no_grad()
 def test_without_the_kernels_of_onednn(ordinary, optimized, monkeypatch):
-    monkeypatch.setattr(inference_speaq, "_KERNELS", ("_an_operation_that_was_renamed",))
-    inference_speaq._has_kernels.cache_clear()
+    monkeypatch.setattr(onednn_speaq, "_KERNELS", ("_an_operation_that_was_renamed",))
+    onednn_speaq._has_kernels.cache_clear()
     images = torch.randn(1, 3, 64, 64)
-    assert not inference_speaq.runs_on_onednn(images, images)
+    assert not onednn_speaq.runs_on_onednn(images, images)
     assert_same(optimized(images), ordinary(images))
     monkeypatch.undo()
-    inference_speaq._has_kernels.cache_clear()
+    onednn_speaq._has_kernels.cache_clear()
 
 
 @torch.no_grad()
@@ -366,7 +378,15 @@ class TestWhatItIs:
         assert kinds.count(SpeaQFusedConv2d) == 6 and kinds.count(SpeaQAbsorbed) == 6
         assert SpeaQFrozenBatchNorm2d not in kinds and nn.Conv2d not in kinds
         relus = [module for module in optimized.model.backbone.modules() if isinstance(module, nn.ReLU)]
-        assert len(relus) == 2 and all(relu.inplace for relu in relus)  # behind the residual sums
+        assert not relus
+        assert sum(isinstance(module, SpeaQFusedResidual) for module in optimized.model.backbone.modules()) == 2
+
+    def test_products_of_the_decoders_are_joined(self, ordinary, optimized):
+        kinds = [type(module) for module in optimized.model.decoder.modules()]
+        layers = ordinary.config.decoder_layers
+        assert kinds.count(SpeaQProjectedTripletReader) == layers - 1
+        assert kinds.count(SpeaQComposedLinear) == 2 * layers + 3 * (layers - 1)
+        assert kinds.count(SpeaQAttentionToZeros) == 3
 
 
 class OddBackbone(nn.Module):
