@@ -12,6 +12,9 @@ from .backbone_speaq import SpeaQFrozenBatchNorm2d
 from .inference_speaq import SpeaQAbsorbed
 
 
+_CHANNELS_OF_A_REGISTER = 16
+
+
 class SpeaQFoldingConv2d(nn.Module):
     """A trained convolution that applies the frozen norm behind it to its weight, in every pass anew.
 
@@ -37,8 +40,18 @@ class SpeaQFoldingConv2d(nn.Module):
         weight = weight.to(self.weight.dtype, memory_format=torch.channels_last)
         if self.bias is not None:
             shift = shift + self.bias * scale
-        geometry = (convolution.stride, convolution.padding, convolution.dilation, convolution.groups)
+        stride = convolution.stride
+        if _overruns_memory(convolution):
+            hidden_states, stride = hidden_states[..., :: stride[0], :: stride[1]], (1, 1)
+        geometry = (stride, convolution.padding, convolution.dilation, convolution.groups)
         return nn.functional.conv2d(hidden_states, weight, shift.to(weight.dtype), *geometry)
+
+
+def _overruns_memory(convolution: nn.Conv2d) -> bool:
+    """Whether oneDNN, up to 3.14 at least, writes where it must not in the backward pass of a convolution with channels last
+    (its issue 6035): with a step, a kernel of one cell, and fewer channels than a register holds."""
+    is_pointwise = convolution.kernel_size == (1, 1) and convolution.padding == (0, 0)
+    return is_pointwise and convolution.stride != (1, 1) and convolution.in_channels < _CHANNELS_OF_A_REGISTER
 
 
 def fold_frozen_norms(backbone: nn.Module) -> None:
