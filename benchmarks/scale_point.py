@@ -66,12 +66,13 @@ class Point:
         return -(-self.height // 32) * -(-self.width // 32)
 
 
-def measure_point(point: Point, repeats: int = 1) -> dict[str, Any]:
+def measure_point(point: Point, repeats: int = 1, warm_ups: int = 1) -> dict[str, Any]:
     """Measure a size of problem.
 
     Args:
         point: The size.
-        repeats: Runs that count, after one that does not.
+        repeats: Runs that count.
+        warm_ups: Runs before them that do not.
 
     Returns:
         The fields of the point; `seconds` per batch, median; `images_per_second` of all processes; `peak` bytes of all of
@@ -83,7 +84,7 @@ def measure_point(point: Point, repeats: int = 1) -> dict[str, Any]:
     barrier = context.Barrier(count)
     try:
         with ProcessPoolExecutor(count, context, initializer=_remember, initargs=(barrier,)) as pool:
-            futures = [pool.submit(_measure_here, point, repeats) for _ in range(count)]
+            futures = [pool.submit(_measure_here, point, repeats, warm_ups) for _ in range(count)]
             results = [future.result() for future in futures]
     except (BrokenProcessPool, torch.OutOfMemoryError):
         return dataclasses.asdict(point) | {"failure": "its process was ended, mostly for want of memory"}
@@ -99,14 +100,15 @@ def _remember(barrier: Any) -> None:
     _barrier = barrier
 
 
-def _measure_here(point: Point, repeats: int) -> dict[str, float]:
+def _measure_here(point: Point, repeats: int, warm_ups: int) -> dict[str, float]:
     device = torch.device(point.device)
     threads = len(os.sched_getaffinity(0)) if torch.get_num_threads() > 1 else 1
     torch.set_num_threads(max(1, threads // point.processes))
     _load_libraries()
     libraries = resident_bytes()
     step = _make_step(point, device)
-    step()
+    for _ in range(warm_ups):
+        step()
     synchronize(device)
     _barrier.wait()
     forget_peak()

@@ -71,6 +71,9 @@ class DataArguments:
     num_validation_images: int | None = _described(
         None, "Use the first so many training images for validation instead of the format's rule."
     )
+    max_train_images: int | None = _described(
+        None, "Train on the first so many images of root only; those of synthetic_root stay."
+    )
     filter_non_overlap: bool = _described(False, "Leave out training relations between boxes that do not overlap.")
     synthetic_root: str | None = _described(
         None, "Folder, file or Hub name of a synthetic set to mix in; see ratios and loss_weights."
@@ -108,6 +111,8 @@ class DataArguments:
         )
         for name in ("test_short_edge", "longest_edge"):
             _require("data", getattr(self, name) >= 1, f"{name} must be at least 1 pixel, got {getattr(self, name)}.")
+        some = self.max_train_images is None or self.max_train_images >= 1
+        _require("data", some, f"max_train_images must be at least 1 or null, got {self.max_train_images}.")
         _require("data", self.num_workers >= 0, f"num_workers must be at least 0, got {self.num_workers}.")
 
 

@@ -104,6 +104,8 @@ def load_training_data(arguments: DataArguments) -> TrainingData:
     format = resolve_format(data_root(arguments.root, "data.root"), arguments.format)
     arguments = dataclasses.replace(arguments, format=format)
     train = load_split(arguments, "train")
+    if arguments.max_train_images is not None:
+        train = train.select(range(min(arguments.max_train_images, len(train))))
     validation = _with_vocabulary_of(train, load_split(arguments, "val"), "val")
     if arguments.synthetic_root is None:
         return TrainingData(train, validation, predicate_statistics(train), {"real": 1.0}, arguments)

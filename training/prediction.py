@@ -107,7 +107,7 @@ def predict_scene_graphs(
     Yields:
         B graphs, and B references with `image_id`, `boxes` (xyxy pixels), `labels` and `relations` as annotated.
     """
-    for outputs, batch in _run(model, processor, dataset, accelerator, options):
+    for outputs, batch in run_model(model, processor, dataset, accelerator, options):
         # Uncut: without the graph constraint, pairs far down the list compete too.
         yield processor.post_process_scene_graph(outputs, batch["target_sizes"], top_k=None), batch["references"]
 
@@ -146,7 +146,7 @@ def predict_objects(
         B dicts with `boxes` `(Q, 4)` (xyxy pixels), `labels` `(Q,)` and `scores` `(Q,)`, one detection for each query; and B
         references as from `predict_scene_graphs`.
     """
-    for outputs, batch in _run(model, processor, dataset, accelerator, options):
+    for outputs, batch in run_model(model, processor, dataset, accelerator, options):
         scores, labels = outputs.logits.float().softmax(dim=-1)[..., :-1].max(dim=-1)
         boxes = center_to_corners_format(outputs.pred_boxes.float())
         sizes = [(width, height, width, height) for height, width in batch["target_sizes"]]
@@ -156,14 +156,14 @@ def predict_objects(
 
 
 @torch.inference_mode()
-def _run(
+def run_model(
     model: nn.Module,
     processor: BaseImageProcessor,
     dataset: Dataset,
     accelerator: Accelerator,
     options: LoadingOptions,
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Outputs of the model and the batch that `EvaluationCollator` made, batch after batch."""
+    """Outputs of a model in evaluation mode and the batch that `EvaluationCollator` made, batch after batch."""
     loader = DataLoader(
         undecoded(dataset),
         batch_size=options.batch_size,

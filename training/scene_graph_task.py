@@ -15,7 +15,7 @@ from speaq_hf.metrics import SceneGraphRecall
 from .arguments import RunArguments
 from .data import TrainingData
 from .model import build_config, build_model, build_processor
-from .prediction import LoadingOptions, evaluate_recall
+from .prediction import LoadingOptions, Predictor, evaluate_recall
 from .run_record import write_card
 
 
@@ -52,9 +52,13 @@ class SceneGraphTask:
 
     def evaluate(self, model: nn.Module, accelerator: Accelerator) -> dict[str, Any]:
         """See `Task`."""
+        return self.measure(model, accelerator)
+
+    def measure(self, model: nn.Module, accelerator: Accelerator, predict: Predictor | None = None) -> dict[str, Any]:
+        """Recall on the validation split, with another way to predict if there is one; see `evaluate_recall`."""
         metric = SceneGraphRecall(self.config.num_predicates, zero_shot_triplets=self.data.zero_shot_triplets)
         loading = LoadingOptions.from_arguments(self.arguments)
-        return evaluate_recall(model, self.processor, self.data.validation, metric, accelerator, loading)
+        return evaluate_recall(model, self.processor, self.data.validation, metric, accelerator, loading, predict)
 
     def save(self, model: nn.Module, folder: Path, record: TrainingRecord) -> None:
         """See `Task`."""

@@ -48,7 +48,7 @@ class TestScale:
 
     def test_a_size_is_measured_once(self, monkeypatch):
         measured = []
-        monkeypatch.setattr(scale, "measure_point", lambda point, repeats: measured.append(point) or {"peak": 1})
+        monkeypatch.setattr(scale, "measure_point", lambda point, *counts: measured.append(point) or {"peak": 1})
         measurements = scale.Measurements(repeats=1)
         for _ in range(2):
             assert measurements.of(Point("inference", 64, 96))["cells"] == 6
@@ -65,7 +65,7 @@ class TestScale:
     def test_batches_that_turn_out_too_large_are_made_smaller(self, monkeypatch):
         budget, peak = 8 * GIBIBYTE, 3.5e9
         monkeypatch.setattr(scale, "_free_memory", lambda device: 1e12)
-        monkeypatch.setattr(scale, "measure_point", lambda point, repeats: {"peak": peak * point.batch})
+        monkeypatch.setattr(scale, "measure_point", lambda point, *counts: {"peak": peak * point.batch})
         model = MemoryModel(0, 2.5e9, 0)
         assert model.largest_batch(budget, 1050) == 3
         entry = scale._largest_batch(Point("training", 800, 1333), model, 8, scale.Measurements(1), confirm=True)
