@@ -10,7 +10,7 @@ BENCHMARKS := inference post_processing bounded_error assignment training_step i
 help:
 	@echo "make demo      generate data, train the tiny model, evaluate it, draw its scene graphs"
 	@echo "make test      run the tests (make test-all: the slow ones too)"
-	@echo "make bench     measure speed and memory, beside what else does the same (some 20 minutes on two cores)"
+	@echo "make bench     measure speed and memory, beside what else does the same (some 45 minutes on two cores)"
 	@echo "make quality   check style (make style: fix it)"
 
 # Rebuilt when the requirements change. The stamp is written last: an interrupted installation starts again.
