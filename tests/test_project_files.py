@@ -19,7 +19,12 @@ def installed_files():
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
     sections = parser["options.data_files"].items()
-    return {f"{target}/{file.name}": file for target, pattern in sections for file in ROOT.glob(pattern)}
+    return {
+        f"{target}/{file.name}": file
+        for target, patterns in sections
+        for pattern in patterns.split()
+        for file in ROOT.glob(pattern)
+    }
 
 
 def test_a_clone_is_its_own_project_folder():
