@@ -24,7 +24,7 @@ from speaq_hf import SpeaQImageProcessorPil  # noqa: E402
 from speaq_hf.data import load_scene_graphs, predicate_statistics, zero_shot_triplets  # noqa: E402
 from speaq_hf.json_files import write_json  # noqa: E402
 from speaq_hf.metrics import RecallSettings, SceneGraphEvaluator  # noqa: E402
-from speaq_hf.metrics.frequency_baseline import FrequencyBaseline  # noqa: E402
+from speaq_hf.metrics.frequency_predictor import FrequencyPredictor  # noqa: E402
 from training.errors import exit_on_user_error  # noqa: E402
 from training.experiments.collection import METRICS, PROTOCOLS  # noqa: E402
 from training.experiments.run_study import DOMAINS  # noqa: E402
@@ -32,7 +32,7 @@ from training.prediction import LoadingOptions, evaluate_recall, predict_objects
 
 
 def relate_true_objects(
-    baseline: FrequencyBaseline, dataset: Dataset
+    baseline: FrequencyPredictor, dataset: Dataset
 ) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
     """Graphs over the annotated objects, and references, image after image."""
     for row in dataset.remove_columns("image"):
@@ -41,7 +41,7 @@ def relate_true_objects(
 
 
 def relate_detections(
-    baseline: FrequencyBaseline, *arguments: Any
+    baseline: FrequencyPredictor, *arguments: Any
 ) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
     """Graphs over the detected objects, and references, batch after batch; arguments of `predict_objects`."""
     for detections, references in predict_objects(*arguments):
@@ -59,7 +59,7 @@ def measure(world: Path, detector: Path, batch_size: int = 16) -> dict[str, Any]
     size = AutoImageProcessor.from_pretrained(detector).size
     # DETR's own does not read annotations of relations.
     processor = SpeaQImageProcessorPil(id2label=model.config.id2label, size=size)
-    baseline = FrequencyBaseline.from_datasets(load_scene_graphs(world / domain, "train") for domain in DOMAINS)
+    baseline = FrequencyPredictor.from_datasets(load_scene_graphs(world / domain, "train") for domain in DOMAINS)
     report = {}
     for domain in DOMAINS:
         test, train = (load_scene_graphs(world / domain, split) for split in ("test", "train"))

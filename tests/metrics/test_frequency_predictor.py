@@ -5,7 +5,7 @@ import pytest
 
 from speaq_hf.data import generate_scene_world, load_scene_graphs
 from speaq_hf.metrics import SceneGraphRecall
-from speaq_hf.metrics.frequency_baseline import FrequencyBaseline
+from speaq_hf.metrics.frequency_predictor import FrequencyPredictor
 
 
 PROBABILITIES = np.zeros((3, 3, 2), dtype=np.float32)
@@ -16,7 +16,7 @@ BOXES = np.array([[0, 0, 4, 4], [2, 2, 8, 8], [1, 1, 9, 9]], dtype=np.float32)
 
 def test_pairs_are_ranked_by_scores_and_frequency():
     scores = np.array([1.0, 0.5, 0.9], dtype=np.float32)
-    graph = FrequencyBaseline(PROBABILITIES).predict(BOXES, np.array([0, 1, 1]), scores, top_k=3)
+    graph = FrequencyPredictor(PROBABILITIES).predict(BOXES, np.array([0, 1, 1]), scores, top_k=3)
     assert graph["relations"].tolist() == [[0, 2, 1], [2, 0, 0], [0, 1, 1]]
     np.testing.assert_allclose(graph["relation_scores"], [0.45, 0.27, 0.25], rtol=1e-6)
     np.testing.assert_allclose(graph["predicate_probabilities"][0], [0.2, 0.5, 0.3], rtol=1e-6)
@@ -24,7 +24,7 @@ def test_pairs_are_ranked_by_scores_and_frequency():
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_objects_have_no_relations(count):
-    graph = FrequencyBaseline(PROBABILITIES).predict(BOXES[:count], np.zeros(count, dtype=np.int64))
+    graph = FrequencyPredictor(PROBABILITIES).predict(BOXES[:count], np.zeros(count, dtype=np.int64))
     assert graph["relations"].shape == (0, 3) and graph["predicate_probabilities"].shape == (0, 3)
     metric = SceneGraphRecall(2, protocol="strict")
     metric.add_batch([graph], [{"boxes": BOXES[:2], "labels": [0, 1], "relations": [[0, 1, 1]]}])
@@ -39,7 +39,7 @@ def train(tmp_path_factory):
 
 def test_counts_are_those_of_all_images(train):
     """Beside plain loops; two parts count as the whole."""
-    found = FrequencyBaseline.from_datasets([train.select(range(20)), train.select(range(20, len(train)))])
+    found = FrequencyPredictor.from_datasets([train.select(range(20)), train.select(range(20, len(train)))])
     pairs, triplets = {}, {}
     for row in train.remove_columns("image"):
         labels = row["objects"]["category"]
@@ -58,11 +58,11 @@ def test_counts_are_those_of_all_images(train):
 
 def test_datasets_must_agree(train):
     with pytest.raises(ValueError, match="got 0 vocabularies"):
-        FrequencyBaseline.from_datasets([])
+        FrequencyPredictor.from_datasets([])
     other = train.cast(train.features.copy())
     renamed = other.features.copy()
     renamed["objects"]["category"].feature.names = [
         f"{name}s" for name in renamed["objects"]["category"].feature.names
     ]
     with pytest.raises(ValueError, match="got 2 vocabularies"):
-        FrequencyBaseline.from_datasets([train, other.cast(renamed)])
+        FrequencyPredictor.from_datasets([train, other.cast(renamed)])

@@ -12,7 +12,7 @@ from datasets import Dataset
 from ..data.vocabulary import object_names, predicate_names
 
 
-class FrequencyBaseline:
+class FrequencyPredictor:
     """Predicts relations from classes alone (FREQ of Neural Motifs, arXiv 1711.06640, section 3.2).
 
     Args:
@@ -24,7 +24,7 @@ class FrequencyBaseline:
         self.probabilities = probabilities
 
     @classmethod
-    def from_datasets(cls, datasets: Iterable[Dataset]) -> FrequencyBaseline:
+    def from_datasets(cls, datasets: Iterable[Dataset]) -> FrequencyPredictor:
         """Count in training images.
 
         Args:
