@@ -544,9 +544,9 @@ class SpeaQForSceneGraphGeneration(LabelResizingMixin, SpeaQPreTrainedModel):
     def optimize_for_inference(self) -> "SpeaQForSceneGraphGeneration":
         """Make a copy that computes the same predictions faster, for inference alone.
 
-        Batch norms are folded into the convolutions before them, convolutions compute with channels last, keys and values of
-        the image are projected for all layers at once, heads see the last layer only, and on a CPU float32 products and
-        activations go through oneDNN. Predictions differ by rounding. The copy is saved as the ordinary model, and can be
+        Batch norms, and of ResNets residual sums, are folded into the convolutions before them, convolutions compute with
+        channels last, keys and values of the image are projected for all layers at once and those of triplets before entities
+        are repeated, heads see the last layer only, and on a CPU products and activations go through oneDNN. Predictions differ by rounding. The copy is saved as the ordinary model, and can be
         moved, converted (`.to(torch.bfloat16)`) and compiled like it; there are no auxiliary outputs and no loss. Next to
         its weights it holds those of the backbone's convolutions once more, on a CPU twice, as they are computed with.
         Adapters and quantized layers stay as they are.
