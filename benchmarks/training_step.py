@@ -76,7 +76,7 @@ class TrainingStep:
         """Take the step; the loss."""
         if not self.is_plain:
             switch = "enable" if self.name.endswith("checkpointing") else "disable"
-            getattr(self.model, f"gradient_checkpointing_{switch}")()
+            getattr(self.model, f"activation_checkpointing_{switch}")()
         marks = [time.perf_counter()]
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             layers = self.model.predict_layers(self.model.model(self.pixel_values))

@@ -19,7 +19,7 @@ from speaq_hf.commands.export import export  # noqa: E402
 
 def main(
     model: Annotated[str, typer.Option(help="Folder or Hub name of a model.")],
-    output: Annotated[Path, typer.Option(help="File to write, .onnx.")],
+    output: Annotated[Path, typer.Option(help="File to write: .onnx, or .pt2 for torch.export.")],
     with_post_processing: Annotated[
         bool, typer.Option("--with-post-processing", help="Give scene graphs, not the predictions of all queries.")
     ] = False,

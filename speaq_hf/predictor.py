@@ -63,6 +63,9 @@ class SceneGraphPredictor:
         self.model = model.eval()
         self.processor = processor
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({type(self.model).__name__} on {self.device})"
+
     @classmethod
     def from_pretrained(
         cls, model: str | os.PathLike | None = None, *, device: str | torch.device | None = None, **kwargs: Any
@@ -112,8 +115,11 @@ class SceneGraphPredictor:
             B graphs, boxes in pixels of the upright images.
 
         Raises:
+            TypeError: It is one image, not a batch.
             UnreadableImageError: One of them cannot be read.
         """
+        if isinstance(images, (str, bytes, os.PathLike, Image.Image)):
+            raise TypeError(f"expected a list of images, got one {type(images).__name__}: pass [image]")
         return self.predict_prepared(self.prepare([read_image(image) for image in images]), options)
 
     def prepare(self, images: Sequence[Image.Image]) -> PreparedImages:

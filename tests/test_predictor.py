@@ -50,3 +50,11 @@ def test_images_follow_the_number_format_of_the_model(graph):
     assert predictor.compute(predictor.prepare([IMAGE]))["subject_logits"].dtype == torch.bfloat16
     (rounded,) = predictor([IMAGE])
     assert abs(float(rounded.scores[0] - graph.scores[0])) < 0.1
+
+
+@pytest.mark.parametrize("image", ["photo.jpg", b"bytes", IMAGE], ids=lambda image: type(image).__name__)
+def test_one_image_is_not_taken_for_a_batch(image):
+    predictor = SceneGraphPredictor.from_pretrained(device="cpu")
+    with pytest.raises(TypeError, match=rf"a list of images, got one {type(image).__name__}: pass \[image\]"):
+        predictor(image)
+    assert repr(predictor) == "SceneGraphPredictor(SpeaQForSceneGraphGeneration on cpu)"

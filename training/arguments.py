@@ -96,7 +96,8 @@ class DataArguments:
     crop_sides: list[int] = _described([384, 600], "Smallest and largest side of the crop, in pixels.")
     num_workers: int = _described(4, "Processes that read images, for each training process.")
     image_reading: Literal["exact", "quick"] = _described(
-        "exact", "quick: training images in half the time; pixels differ slightly, by more in photos that are reduced."
+        "exact",
+        "quick: large training photos are decoded smaller, in half the time; pixels differ slightly. Small ones gain little.",
     )
     unreadable_images: Literal["raise", "replace"] = _described(
         "raise",

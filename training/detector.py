@@ -32,6 +32,7 @@ from speaq_hf.models.speaq.detr_weights_speaq import SHARED_FIELDS
 from .arguments import DetectorArguments
 from .detection_loss import DetectionCriterion
 from .loading import naming_option
+from .recomputation import enable_checkpointing
 
 
 class TrainableDetector(nn.Module):
@@ -51,9 +52,9 @@ class TrainableDetector(nn.Module):
         """The detector's configuration."""
         return self.detector.config
 
-    def gradient_checkpointing_enable(self) -> None:
+    def activation_checkpointing_enable(self) -> None:
         """Recompute activations in the backward pass."""
-        self.detector.gradient_checkpointing_enable()
+        enable_checkpointing(self.detector)
 
     def forward(
         self, pixel_values: Tensor, pixel_mask: Tensor | None = None, labels: list[dict[str, Any]] | None = None

@@ -28,6 +28,7 @@ from training.configuration_file import SECTIONS, describe_options, parse_run  #
 from training.data import TrainingData, load_training_data  # noqa: E402
 from training.errors import USER_ERRORS, exit_on_user_error  # noqa: E402
 from training.interruption import TrainingInterrupted  # noqa: E402
+from training.recomputation import enable_checkpointing  # noqa: E402
 from training.run_folder import RunFolder  # noqa: E402
 from training.scene_graph_task import SceneGraphTask  # noqa: E402
 from training.task import Task  # noqa: E402
@@ -83,7 +84,7 @@ def build_trainer(
     set_seed(options.seed)
     model = task.build_model()
     if options.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        enable_checkpointing(model)
     if options.channels_last:
         model.to(memory_format=torch.channels_last)
     if options.compile:

@@ -18,14 +18,14 @@ def export(
     with_post_processing: Annotated[
         bool, typer.Option("--with-post-processing", help="Give scene graphs, not the predictions of all queries.")
     ] = False,
-    top_k: Annotated[int, typer.Option(help="Of graphs: most relations of an image.")] = 100,
-    threshold: Annotated[float, typer.Option(help="Of graphs: lowest relation score.")] = 0.0,
+    top_k: Annotated[int | None, typer.Option(help="Of graphs: most relations of an image; default 100.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Of graphs: lowest relation score; default 0.")] = None,
     predicates_per_query: Annotated[
-        int, typer.Option(help="Of graphs: predicates that each relation query proposes.")
-    ] = 1,
+        int | None, typer.Option(help="Of graphs: predicates that each relation query proposes; default 1.")
+    ] = None,
     nms_threshold: Annotated[
-        float, typer.Option(help="Of graphs: IoU above which two boxes of a class are one object.")
-    ] = 0.5,
+        float | None, typer.Option(help="Of graphs: IoU above which two boxes of a class are one object; default 0.5.")
+    ] = None,
     pixel_mask: Annotated[
         bool, typer.Option("--pixel-mask", help="Take a mask, for batches of padded images.")
     ] = False,
@@ -48,7 +48,17 @@ def export(
         from ..export.model_export import export_model
         from ..predictor import GraphOptions
 
-        graph = GraphOptions(top_k, threshold, predicates_per_query, nms_threshold) if with_post_processing else None
+        wanted = {
+            "top_k": top_k,
+            "threshold": threshold,
+            "predicates_per_query": predicates_per_query,
+            "nms_threshold": nms_threshold,
+        }
+        wanted = {name: value for name, value in wanted.items() if value is not None}
+        if wanted and not with_post_processing:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in wanted)
+            raise ValueError(f"{options}: without --with-post-processing the file makes no graphs; add it.")
+        graph = GraphOptions(**wanted) if with_post_processing else None
         options = ExportOptions(graph, pixel_mask, opset, check)
         differences = export_model(model, output, options, **({"revision": revision} if revision else {}))
     if differences is not None:

@@ -190,6 +190,7 @@ def test_a_file_that_differs_from_its_model_is_reported(plain, model, difference
         (["MODEL", "OUT.tflite"], "must end in .onnx or .pt2"),
         (["MODEL", "missing/OUT.onnx"], "there is no folder"),
         (["MODEL", "OUT.pt2", "--opset", "20"], "option of ONNX files"),
+        (["MODEL", "OUT.onnx", "--top-k", "5"], "--top-k: without --with-post-processing"),
         (["MODEL", "OUT.onnx", "--with-post-processing", "--top-k", "0"], "`top_k` must be at least 1"),
         (["MODEL", "OUT.onnx", "--with-post-processing", "--predicates-per-query", "6"], "must be in \\[1, 5\\]"),
     ],
