@@ -8,14 +8,16 @@ import pytest
 import torch
 import yaml
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
 from scipy import stats
 
 from speaq_hf import SpeaQConfig, SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
 from speaq_hf.data import generate_scene_world, load_scene_graphs
+from training import evaluate
 from training.arguments import DataArguments
 from training.configuration_file import DETECTOR_SECTIONS, parse_run
 from training.data import load_training_data
-from training.experiments import run_study
+from training.experiments import run_study, train_arm
 from training.experiments.assignment_observer import AssignmentObserver
 from training.experiments.collection import paired_difference
 from training.experiments.study import Study
@@ -101,8 +103,16 @@ def study_file(tmp_path) -> Path:
     return path
 
 
+def call_here(runner: run_study.StudyRunner, folder: Path, program: str, *words: str) -> None:
+    """In this process, which has imported everything."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    {"training/experiments/train_arm.py": train_arm, "training/evaluate.py": evaluate}[program].main(list(words))
+
+
 class TestRun:
     def test_it_runs_goes_on_and_collects(self, world, study_file, tmp_path, monkeypatch):
+        monkeypatch.setattr(run_study.StudyRunner, "_call", call_here)
         output = tmp_path / "out"
         words = [str(study_file), "--output", str(output), "--world", str(world), "--training.max_steps", "2"]
         run_study.main([*words, "--arms", "speaq", "--seeds", "0", "--evaluation.steps", "1"])

@@ -8,6 +8,7 @@ What is finished is kept; an interrupted study goes on where it was when the sam
 
 import argparse
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -107,11 +108,10 @@ class StudyRunner:
     def _call(self, folder: Path, program: str, *words: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         logger.info("%s: %s", folder, program)
-        command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"]
-        command += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-        command += ["--num_cpu_threads_per_process", str(self.threads), str(ROOT / program), *words]
+        command = [sys.executable, str(ROOT / program), *words]
+        environment = os.environ | {"OMP_NUM_THREADS": str(self.threads)}
         with open(folder / "output.txt", "a", encoding="utf-8") as log:
-            subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
+            subprocess.run(command, check=True, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
 
 def _as_yaml(value: Any) -> str:

@@ -5,6 +5,7 @@ python training/experiments/train_arm.py --config training/experiments/scene_wor
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,9 @@ class ObservedTask(SceneGraphTask):
         return results | observer.compute(self.config)
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Run the program."""
-    run(lambda words: build_trainer(parse_arguments(words), ObservedTask))
+    run(lambda words: build_trainer(parse_arguments(words), ObservedTask), words)
 
 
 if __name__ == "__main__":
