@@ -143,11 +143,8 @@ def main(words: Sequence[str] | None = None) -> None:
             per_image = 1e3 * measured["timings"]["ours"].median / images
             say(f"\n{kind}, batch {images}: {measured['objects']} objects of {2 * queries} boxes")
             say(timing_table(measured["timings"], "plain"))
-            met = (
-                ""
-                if kind != TRAINED or arguments.quick
-                else f", target <= {MOST_MILLISECONDS:.0f} ms: {_verdict(per_image)}"
-            )
+            has_target = kind == TRAINED and not arguments.quick
+            met = f", target <= {MOST_MILLISECONDS:.0f} ms: {_verdict(per_image)}" if has_target else ""
             say(f"{per_image:.1f} ms per image{met}")
             report["kinds"][f"{kind}, batch {images}"] = {
                 "objects": measured["objects"],

@@ -15,7 +15,7 @@ from speaq_hf import SpeaQConfig, SpeaQForSceneGraphGeneration, SpeaQImageProces
 from speaq_hf.data import generate_scene_world, load_scene_graphs
 from training import evaluate
 from training.arguments import DataArguments
-from training.configuration_file import DETECTOR_SECTIONS, parse_run
+from training.configuration_file import DETECTOR_SECTIONS, SECTIONS, parse_run
 from training.data import load_training_data
 from training.experiments import run_study, train_arm
 from training.experiments.assignment_observer import AssignmentObserver
@@ -35,15 +35,25 @@ STUDIES = sorted(
 
 class TestStudyFiles:
     @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-    def test_options_of_every_arm_and_detector_are_known(self, path):
+    def test_every_arm_and_detector_trains_with_what_the_file_sets(self, path):
         study = Study.read(path)
-        for options, sections, parts in (
-            (None, DETECTOR_SECTIONS, study.detectors.values()),
-            (study.options, None, study.arms.values()),
-        ):
-            for part in parts:
-                words = [word for name, value in part.set.items() for word in (f"--{name}", run_study._as_yaml(value))]
-                parse_run(options or part.options, words, *([] if sections is None else [sections]))
+        parts = [(study.options, arm.set, SECTIONS) for arm in study.arms.values()]
+        parts += [(detector.options, detector.set, DETECTOR_SECTIONS) for detector in study.detectors.values()]
+        for options, changes, sections in parts:
+            arguments = parse_run(options, run_study.option_words(changes), sections)
+            for name, value in changes.items():
+                section, field = name.split(".")
+                part = getattr(arguments, section)
+                assert (part.config if field in getattr(part, "config", {}) else vars(part))[field] == value, name
+            with pytest.raises(ValueError, match="colour"):
+                parse_run(options, run_study.option_words(changes | {"model.colour": "red"}), sections)
+
+    def test_models_have_the_sizes_and_the_data_of_their_detector(self):
+        folder = STUDIES[0].parent
+        model, detector = (
+            yaml.safe_load((folder / f"{name}.yaml").read_text()) for name in ("scene_world", "scene_world_detector")
+        )
+        assert model["model"] == detector["model"] and model["data"] == detector["data"]
 
     def test_the_headline_pairs_have_three_seeds(self):
         for path in STUDIES:

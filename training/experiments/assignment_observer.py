@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from datasets import Dataset
 from torch import Tensor, nn
 from transformers import BaseImageProcessor
 
 from speaq_hf import SceneGraph, SpeaQConfig
 from speaq_hf.models.speaq.loss_speaq import RelationAssigner
 from speaq_hf.models.speaq.post_processing_speaq import OUTPUT_NAMES
-from training.prediction import LoadingOptions, run_model
+from training.prediction import run_model
 
 
 _TOP = 20
@@ -32,16 +30,11 @@ class AssignmentObserver:
         self._assigner: RelationAssigner | None = None
 
     def __call__(
-        self,
-        model: nn.Module,
-        processor: BaseImageProcessor,
-        dataset: Dataset,
-        accelerator: Accelerator,
-        options: LoadingOptions,
+        self, model: nn.Module, processor: BaseImageProcessor, *arguments: Any
     ) -> Iterator[tuple[list[SceneGraph], list[dict[str, Any]]]]:
         """Arguments and results as of `predict_scene_graphs`."""
         self._assigner = RelationAssigner.from_config(model.config)
-        for outputs, batch in run_model(model, processor, dataset, accelerator, options):
+        for outputs, batch in run_model(model, processor, *arguments):
             layer = {name: outputs[name] for name in OUTPUT_NAMES} | {"relation_boxes": outputs.relation_boxes}
             self._copies += [copies for _, _, copies in self._assigner([layer], batch["labels"])[0]]
             self._used.append(_best_queries(layer))

@@ -11,7 +11,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,8 +97,7 @@ class StudyRunner:
     def _train(self, program: str, options: Path, folder: Path, changes: dict[str, Any]) -> None:
         places = {"data.root": str(self.world / "real"), "data.synthetic_root": str(self.world / "synthetic")}
         settings = places | changes | {"training.output_dir": str(folder), "training.resume_from": "auto"}
-        words = [word for name, value in settings.items() for word in (f"--{name}", _as_yaml(value))]
-        self._call(folder, program, "--config", str(options), *words, *self.overrides)
+        self._call(folder, program, "--config", str(options), *option_words(settings), *self.overrides)
 
     def _test(self, folder: Path, domain: str) -> None:
         output = folder / f"test_{domain}.json"
@@ -114,8 +113,14 @@ class StudyRunner:
             subprocess.run(command, check=True, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
 
-def _as_yaml(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
+def option_words(options: Mapping[str, Any]) -> list[str]:
+    """Options by dotted name as words of a training program's command line."""
+    words = []
+    for name, value in options.items():
+        # Of a plain value YAML marks the end.
+        text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
+        words += [f"--{name}", text]
+    return words
 
 
 def main(words: Sequence[str] | None = None) -> None:
