@@ -13,6 +13,7 @@ from scipy import stats
 
 from speaq_hf import SpeaQConfig, SpeaQForSceneGraphGeneration, SpeaQImageProcessorPil
 from speaq_hf.data import generate_scene_world, load_scene_graphs
+from speaq_hf.models.speaq.loss_speaq import RelationAssigner
 from training import evaluate
 from training.arguments import DataArguments
 from training.configuration_file import DETECTOR_SECTIONS, SECTIONS, parse_run
@@ -189,3 +190,13 @@ def test_only_the_first_training_images_are_used(world):
     assert len(data.validation) == len(whole.validation)
     with pytest.raises(ValueError, match="max_train_images must be at least 1 or null, got 0"):
         DataArguments(root="x", max_train_images=0)
+
+
+def test_use_and_fidelity_of_groups():
+    """Of four best relations three come from the first group's queries, two of them with a predicate of that group."""
+    observer = AssignmentObserver()
+    observer._assigner = RelationAssigner(predicate_to_group=[0, 0, 1], query_groups=[2, 2])
+    queries, predicates = torch.tensor([0, 1, 1, 3]), torch.tensor([0, 2, 1, 2])
+    found = observer._group_use(queries, predicates)
+    assert found["group_use"] == pytest.approx([0.75, 0.25])
+    assert found["group_fidelity"] == pytest.approx([2 / 3, 1.0])
